@@ -1,0 +1,155 @@
+//! What the table of kinds is made of.
+
+use apimachinery::field::FieldError;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Whether objects of a kind live inside namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One name space for the whole cluster.
+    Cluster,
+    /// Named within a namespace.
+    Namespaced,
+}
+
+/// The parts of an object that have a path of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// `/status`: reads the object, writes only its status.
+    Status,
+    /// `/scale` as `autoscaling/v1.Scale`.
+    Scale,
+    /// `/log` of a pod.
+    Log,
+    /// `/exec` in a pod.
+    Exec,
+    /// `/binding` of a pod to a node.
+    Binding,
+    /// `/eviction` of a pod.
+    Eviction,
+}
+
+/// One column of `kubectl get`, as `meta/v1.TableColumnDefinition`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The heading, in upstream's case: `Name`, `Ready`.
+    pub name: &'static str,
+    /// `string`, `integer`, `date`, …
+    pub column_type: &'static str,
+    /// `name` for the Name column, else empty.
+    pub format: &'static str,
+    /// 0 is always shown, 1 only with `-o wide`.
+    pub priority: i32,
+    /// What the column tells.
+    pub description: &'static str,
+}
+
+/// A kind of object: one line of [`crate::KINDS`].
+pub struct Kind {
+    /// The API group; empty for core.
+    pub group: &'static str,
+    /// The version served and stored.
+    pub version: &'static str,
+    /// `StatefulSet`.
+    pub kind: &'static str,
+    /// `statefulsets`: the word in paths and storage keys.
+    pub plural: &'static str,
+    /// `statefulset`.
+    pub singular: &'static str,
+    /// `sts`.
+    pub short_names: &'static [&'static str],
+    /// `all`.
+    pub categories: &'static [&'static str],
+    /// Whether names live within a namespace.
+    pub scope: Scope,
+    /// The parts with a path of their own.
+    pub subresources: &'static [Subresource],
+    /// Objects that the machine can tell again after a crash (leases, events): their writes are flushed
+    /// late. See the durability invariant in ARCHITECTURE.md.
+    pub ephemeral: bool,
+    /// The rules of the kind.
+    pub strategy: &'static dyn Strategy,
+}
+
+impl Kind {
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `pods` or `statefulsets.apps`: how refusals name the resource.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// `Pod` or `StatefulSet.apps`: how 422 answers name the kind.
+    pub fn group_kind(&self) -> String {
+        if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
+    }
+
+    /// Whether the kind has the subresource.
+    pub fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+}
+
+/// The rules of one kind. The API's handlers call them in this order: `set_defaults` on every incoming
+/// object, then `prepare_for_create` or `prepare_for_update`, then the validation.
+///
+/// What all kinds share is not here but in the handlers: names, namespaces, uid, creationTimestamp,
+/// resourceVersion, generation (raised when `spec` changes), deletion, and the JSON shape (unknown fields,
+/// wrong types), which the schema facts check.
+pub trait Strategy: Sync {
+    /// Fills in defaults as upstream's `SetDefaults_*` does. Must be idempotent.
+    fn set_defaults(&self, _object: &mut Value) {}
+
+    /// Removes what a client may not set on create. By default `status` is dropped when the kind has a
+    /// status subresource; the handlers do that.
+    fn prepare_for_create(&self, _object: &mut Value) {}
+
+    /// Carries over what an update may not change (other than metadata and status, which the handlers
+    /// keep). For instance allocated addresses of a Service.
+    fn prepare_for_update(&self, _new: &mut Value, _old: &Value) {}
+
+    /// What is wrong with the object, all of it at once.
+    fn validate(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// What is wrong with changing `old` to `new`: immutable fields. `validate(new)` runs as well.
+    fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Sentences for `Warning:` headers: accepted, but probably not what was meant.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How names of this kind must look; the error's detail otherwise. Upstream's default is a DNS
+    /// subdomain.
+    fn validate_name(&self, name: &str) -> Result<(), String>;
+
+    /// The columns of `kubectl get`. By default Name and Age.
+    fn columns(&self) -> &'static [Column];
+
+    /// The cells of one row, one for each of [`Strategy::columns`]. Ages are relative to `now`.
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+
+    /// The values that field selectors may ask for, besides `metadata.name` and `metadata.namespace`.
+    fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The grace period in seconds that a delete of this object gives when the client names none; `None`
+    /// for kinds whose objects go at once. For pods: `spec.terminationGracePeriodSeconds`, 0 when the pod
+    /// is not bound to a node or has ended.
+    fn default_grace_period(&self, _object: &Value) -> Option<i64> {
+        None
+    }
+}

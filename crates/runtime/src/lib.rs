@@ -1,0 +1,249 @@
+//! Pods as containers: the verbs of Kubernetes' CRI over backends.
+//!
+//! Backends: [`oci`] runs real containers, each pod under a shim process of its own that outlives stead;
+//! [`fake`] answers from memory, for tests of what stands above. Both pass the same contract tests. It is
+//! not a kubelet: it decides nothing. **Its one rule: what it says about processes is what the kernel said;
+//! a container is gone when its processes are.**
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Limits for a cgroup, of a container or of a whole pod. `None` means no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Relative weight in v1's unit (2 to 262144); upstream's `MilliCPUToShares`.
+    pub cpu_shares: Option<u64>,
+    /// CPU time per period, in microseconds.
+    pub cpu_quota: Option<i64>,
+    /// The period, in microseconds.
+    pub cpu_period: Option<u64>,
+    /// Bytes.
+    pub memory_limit: Option<i64>,
+    /// Processes and threads.
+    pub pids_limit: Option<i64>,
+    /// -1000 to 1000; what may not be lowered is clamped.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A pod's surroundings: namespaces, hostname, address space for its containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxConfig {
+    /// The pod's uid: the sandbox's id.
+    pub id: String,
+    /// For messages and process titles only.
+    pub namespace: String,
+    /// For messages and process titles only.
+    pub name: String,
+    /// What `hostname` says inside.
+    pub hostname: String,
+    /// Share the host's network instead of a namespace of its own.
+    pub host_network: bool,
+    /// `net.core.somaxconn` and so on.
+    pub sysctls: BTreeMap<String, String>,
+    /// The cgroup of the pod, relative to the runtime's own: `burstable/pod<uid>`.
+    pub cgroup_parent: String,
+    /// Limits of the pod's cgroup.
+    pub resources: Resources,
+    /// Anything that the caller wants back from [`Runtime::list_pod_sandboxes`] after a restart.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A running (or ended) sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxStatus {
+    /// As it was asked for.
+    pub config: SandboxConfig,
+    /// The process that holds the namespaces (the shim); `None` when it is gone.
+    pub pid: Option<u32>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What the container may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// Numeric user.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub additional_gids: Vec<u32>,
+    /// Everything allowed, no masking.
+    pub privileged: bool,
+    /// `CAP_NET_BIND_SERVICE`, …: the whole set of the container, after add and drop.
+    pub capabilities: Vec<String>,
+    /// Sets no_new_privs.
+    pub no_new_privileges: bool,
+    /// The root file system cannot be written.
+    pub read_only_root: bool,
+    /// The default seccomp profile, or none.
+    pub seccomp_default: bool,
+}
+
+/// A mount into a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// A file or folder on the host.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub destination: PathBuf,
+    /// May not be written.
+    pub read_only: bool,
+}
+
+/// A container to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// Unique within its sandbox, for instance `postgres.0` (name and attempt).
+    pub id: String,
+    /// The root file system: the layers of the image, bottom first. The runtime mounts an overlay over them.
+    pub layers: Vec<PathBuf>,
+    /// The command and its arguments, complete.
+    pub argv: Vec<String>,
+    /// `KEY=value`.
+    pub env: Vec<String>,
+    /// Absolute.
+    pub cwd: PathBuf,
+    /// Volumes and generated files (/etc/hosts, /etc/resolv.conf, …).
+    pub mounts: Vec<Mount>,
+    /// Users, capabilities and so on.
+    pub security: Security,
+    /// Limits.
+    pub resources: Resources,
+    /// Where output goes, in CRI's format (`2016-10-06T00:17:09.669794202Z stdout F text`).
+    pub log_path: PathBuf,
+    /// Give it a terminal as stdin, stdout and stderr.
+    pub tty: bool,
+    /// Anything that the caller wants back from [`Runtime::containers`] after a restart.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// Made, not started.
+    Created,
+    /// Its first process runs.
+    Running {
+        /// Since when.
+        started_at: Timestamp,
+        /// The first process, in the host's numbering.
+        pid: u32,
+    },
+    /// Its first process has ended and all others were killed.
+    Exited {
+        /// When it was started; the same as `finished_at` if it never was.
+        started_at: Timestamp,
+        /// When it ended.
+        finished_at: Timestamp,
+        /// The exit code; 128 plus the signal's number when a signal ended it.
+        exit_code: i32,
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// The kernel killed it for memory.
+        oom_killed: bool,
+        /// Why it could not be started, when it could not.
+        message: String,
+    },
+}
+
+/// A container as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerStatus {
+    /// As it was asked for.
+    pub config: ContainerConfig,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Where it is in its life.
+    pub state: ContainerState,
+}
+
+/// A command to run inside a running container.
+#[derive(Debug)]
+pub struct ExecConfig {
+    /// The command and its arguments.
+    pub argv: Vec<String>,
+    /// Standard input; /dev/null when `None`. With `tty`, one end of a terminal stands in all three.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error.
+    pub stderr: Option<OwnedFd>,
+    /// The three are a terminal (a pty's slave side), to be made the controlling one.
+    pub tty: bool,
+}
+
+/// Something happened to a sandbox; ask for its state. Events may be repeated, never missed: a receiver that
+/// lagged must look at everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeEvent {
+    /// The sandbox.
+    pub sandbox: String,
+}
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such sandbox or container.
+    #[error("{what} {id} not found")]
+    NotFound {
+        /// `sandbox` or `container`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The container is not in the state that the verb needs.
+    #[error("container {id} is {state}")]
+    WrongState {
+        /// Its id.
+        id: String,
+        /// The state in words.
+        state: String,
+    },
+    /// The command to start is not there or cannot be executed: the manifest's fault, not the machine's.
+    #[error("{0}")]
+    BadCommand(String),
+    /// The kernel, the disk or the shim refused.
+    #[error("{doing}: {why}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// The verbs, as CRI names them. Every verb is idempotent.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Makes the pod's surroundings and the process that holds them.
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus, Error>;
+    /// Kills whatever still runs in the sandbox and ends its holder. Returns when all of it is gone.
+    async fn stop_pod_sandbox(&self, sandbox: &str) -> Result<(), Error>;
+    /// Removes every trace of a stopped sandbox: files, mounts, cgroups.
+    async fn remove_pod_sandbox(&self, sandbox: &str) -> Result<(), Error>;
+    /// All sandboxes, also those found after a restart of stead or of the machine.
+    async fn list_pod_sandboxes(&self) -> Result<Vec<SandboxStatus>, Error>;
+
+    /// Makes a container.
+    async fn create_container(&self, sandbox: &str, config: ContainerConfig) -> Result<(), Error>;
+    /// Starts a made one.
+    async fn start_container(&self, sandbox: &str, container: &str) -> Result<(), Error>;
+    /// Sends a signal to its first process; with SIGKILL to all of them.
+    async fn signal_container(&self, sandbox: &str, container: &str, signal: i32) -> Result<(), Error>;
+    /// Removes an exited one (or one never started): mounts, cgroup, state. Its log stays.
+    async fn remove_container(&self, sandbox: &str, container: &str) -> Result<(), Error>;
+    /// All containers of a sandbox.
+    async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error>;
+
+    /// Runs a command inside a running container and waits for its exit code.
+    async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error>;
+
+    /// Hears of changes from now on.
+    fn events(&self) -> tokio::sync::broadcast::Receiver<RuntimeEvent>;
+}
