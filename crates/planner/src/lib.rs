@@ -1,11 +1,30 @@
 //! The pure controllers: each is a function from what is to what to do next.
 //!
-//! `plan(&Snapshot, now) -> Plan`. A planner sees a snapshot of the objects it needs, and answers with the
-//! writes to make, the status to keep, when to be asked again at the latest, and **what it waits for**. It
-//! is not a loop and not a client: `controllers` and `node` feed it and carry out what it says.
-//! **Its one rule: no IO, no clock, no randomness; the same snapshot gives the same plan, and a world that
-//! needs nothing gives an empty one.**
+//! A [`Planner`] sees a [`World`] (the objects as last heard of) and answers with a [`Plan`]: the writes to
+//! make, when to be asked again at the latest, and **what it waits for**. It is not a loop and not a client:
+//! `controllers` and `node` feed it and carry out what it says. **Its one rule: no IO, no clock, no
+//! randomness; the same world gives the same plan, and a world that needs nothing gives an empty one.**
 
 pub mod plan;
+pub mod world;
 
-pub use plan::{Action, ObjectRef, Plan, Waiting};
+use jiff::Timestamp;
+
+pub use plan::{Action, EventType, ObjectRef, Plan, Waiting};
+pub use world::{Change, Key, Object, World};
+
+/// A controller without its loop.
+pub trait Planner: Send + Sync {
+    /// The controller's name as upstream calls it, for instance `statefulset`: logs and events carry it.
+    fn name(&self) -> &'static str;
+
+    /// What to plan again because `object` changed (or appeared, or went): called with the object as it was
+    /// and as it is. `world` already holds the change.
+    fn keys(&self, world: &World, object: &Object) -> Vec<Key>;
+
+    /// What to do about `key` now. An empty plan when there is nothing to do.
+    fn plan(&self, world: &World, key: &Key, now: Timestamp) -> Plan;
+}
+
+/// Every planner that `controllers` runs.
+pub static PLANNERS: &[&dyn Planner] = &[];

@@ -1,0 +1,351 @@
+//! What planners see: the objects of a cluster, as they were last heard of.
+//!
+//! A world is plain data. Informers feed it from watches ([`World::apply`], [`World::remove`],
+//! [`World::replace`]) and from the answers to writes ([`World::observe`]), so that a planner never acts on
+//! something older than the last write it caused. Tests build worlds by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+    ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{Metadata, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::plan::ObjectRef;
+
+/// An object's place within its kind. The namespace is empty for cluster-scoped kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of `namespace`/`name`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The key of an object with this metadata.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The objects of one kind, by namespace and name.
+#[derive(Clone, Debug)]
+pub struct Table<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    /// The newest revision that a list or watch of this kind has told.
+    seen: u64,
+}
+
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), seen: 0 }
+    }
+}
+
+impl<K: Metadata<Ty = ObjectMeta>> Table<K> {
+    /// The object, if it is known.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
+        self.objects.get(&Key::new(namespace, name))
+    }
+
+    /// The objects of a namespace, by name.
+    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
+        self.objects
+            .range(Key::new(namespace, "")..)
+            .take_while(move |(key, _)| key.namespace == namespace)
+            .map(|(_, object)| object)
+    }
+
+    /// All objects, by namespace and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// Puts an object in place; for tests and for worlds made by hand.
+    pub fn insert(&mut self, object: K) {
+        self.objects.insert(Key::of(object.metadata()), Arc::new(object));
+    }
+
+    fn upsert(&mut self, object: K) -> Option<(Option<Arc<K>>, Arc<K>)> {
+        let key = Key::of(object.metadata());
+        if let Some(held) = self.objects.get(&key)
+            && revision(held.metadata()) >= revision(object.metadata())
+            && revision(object.metadata()) != 0
+        {
+            return None;
+        }
+        let new = Arc::new(object);
+        let old = self.objects.insert(key, Arc::clone(&new));
+        Some((old, new))
+    }
+
+    fn take(&mut self, key: &Key, at: u64) -> Option<Arc<K>> {
+        let held = self.objects.get(key)?;
+        if at != 0 && revision(held.metadata()) > at {
+            return None;
+        }
+        self.objects.remove(key)
+    }
+}
+
+fn revision(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// What became of one object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Before; `None` when it was not known.
+    pub old: Option<Object>,
+    /// After; `None` when it is gone.
+    pub new: Option<Object>,
+}
+
+/// How to name an object's kind: `apiVersion` and `kind`.
+pub type KindName = (&'static str, &'static str);
+
+macro_rules! world {
+    ($($(#[$doc:meta])* $table:ident: $type:ident,)*) => {
+        /// An object of any kind that planners know.
+        #[derive(Clone, Debug)]
+        pub enum Object {
+            $($(#[$doc])* $type(Arc<$type>),)*
+        }
+
+        impl Object {
+            /// What all objects share.
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self { $(Self::$type(object) => &object.metadata,)* }
+            }
+
+            /// `apiVersion` and `kind`.
+            pub fn kind(&self) -> KindName {
+                match self { $(Self::$type(_) => ($type::API_VERSION, $type::KIND),)* }
+            }
+        }
+
+        /// The objects of a cluster.
+        #[derive(Clone, Debug, Default)]
+        pub struct World {
+            $($(#[$doc])* pub $table: Table<$type>,)*
+        }
+
+        impl World {
+            /// The kinds that a world holds.
+            pub const KINDS: &'static [KindName] = &[$(($type::API_VERSION, $type::KIND),)*];
+
+            /// A watch told of this object (added or modified). `None` when a newer one is known already.
+            ///
+            /// # Errors
+            /// When the object is not what its kind says.
+            pub fn apply(&mut self, kind: KindName, object: Value) -> Result<Option<Change>, serde_json::Error> {
+                $(if kind == ($type::API_VERSION, $type::KIND) {
+                    let object: $type = serde_json::from_value(object)?;
+                    self.$table.seen = self.$table.seen.max(revision(&object.metadata));
+                    return Ok(self.$table.upsert(object).map(|(old, new)| Change {
+                        old: old.map(Object::$type),
+                        new: Some(Object::$type(new)),
+                    }));
+                })*
+                Ok(None)
+            }
+
+            /// A watch told that this object is gone, as of the object's revision.
+            ///
+            /// # Errors
+            /// When the object is not what its kind says.
+            pub fn remove(&mut self, kind: KindName, object: Value) -> Result<Option<Change>, serde_json::Error> {
+                $(if kind == ($type::API_VERSION, $type::KIND) {
+                    let object: $type = serde_json::from_value(object)?;
+                    let at = revision(&object.metadata);
+                    self.$table.seen = self.$table.seen.max(at);
+                    return Ok(self.$table.take(&Key::of(&object.metadata), at)
+                        .map(|old| Change { old: Some(Object::$type(old)), new: None }));
+                })*
+                Ok(None)
+            }
+
+            /// A write answered with this object. Taken only when the watch has not come as far yet.
+            ///
+            /// # Errors
+            /// When the object is not what its kind says.
+            pub fn observe(&mut self, kind: KindName, object: Value) -> Result<Option<Change>, serde_json::Error> {
+                $(if kind == ($type::API_VERSION, $type::KIND) {
+                    let object: $type = serde_json::from_value(object)?;
+                    if revision(&object.metadata) <= self.$table.seen {
+                        return Ok(None);
+                    }
+                    return Ok(self.$table.upsert(object).map(|(old, new)| Change {
+                        old: old.map(Object::$type),
+                        new: Some(Object::$type(new)),
+                    }));
+                })*
+                Ok(None)
+            }
+
+            /// A list told that these objects, and no others, exist as of `at`.
+            ///
+            /// # Errors
+            /// When an object is not what its kind says.
+            pub fn replace(
+                &mut self,
+                kind: KindName,
+                objects: Vec<Value>,
+                at: u64,
+            ) -> Result<Vec<Change>, serde_json::Error> {
+                let mut changes = Vec::new();
+                $(if kind == ($type::API_VERSION, $type::KIND) {
+                    let mut gone: BTreeMap<Key, Arc<$type>> = self.$table.objects.clone();
+                    for object in objects {
+                        let object: $type = serde_json::from_value(object)?;
+                        gone.remove(&Key::of(&object.metadata));
+                        if let Some((old, new)) = self.$table.upsert(object) {
+                            changes.push(Change { old: old.map(Object::$type), new: Some(Object::$type(new)) });
+                        }
+                    }
+                    for key in gone.keys() {
+                        if let Some(old) = self.$table.take(key, at) {
+                            changes.push(Change { old: Some(Object::$type(old)), new: None });
+                        }
+                    }
+                    self.$table.seen = self.$table.seen.max(at);
+                    return Ok(changes);
+                })*
+                Ok(changes)
+            }
+        }
+    };
+}
+
+world! {
+    /// Namespaces.
+    namespaces: Namespace,
+    /// Nodes.
+    nodes: Node,
+    /// Pods.
+    pods: Pod,
+    /// Services.
+    services: Service,
+    /// Endpoints, the older form.
+    endpoints: Endpoints,
+    /// EndpointSlices.
+    endpoint_slices: EndpointSlice,
+    /// ConfigMaps.
+    config_maps: ConfigMap,
+    /// Secrets.
+    secrets: Secret,
+    /// ServiceAccounts.
+    service_accounts: ServiceAccount,
+    /// PersistentVolumeClaims.
+    claims: PersistentVolumeClaim,
+    /// PersistentVolumes.
+    volumes: PersistentVolume,
+    /// StorageClasses.
+    storage_classes: StorageClass,
+    /// StatefulSets.
+    stateful_sets: StatefulSet,
+    /// ControllerRevisions.
+    controller_revisions: ControllerRevision,
+}
+
+/// The reference of a typed object.
+pub fn object_ref<K: Resource + Metadata<Ty = ObjectMeta>>(object: &K) -> ObjectRef {
+    let meta = object.metadata();
+    ObjectRef {
+        api_version: K::API_VERSION.to_owned(),
+        kind: K::KIND.to_owned(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// A typed object as the value that travels, with `apiVersion` and `kind`.
+pub fn to_value<K: Resource + Serialize + DeserializeOwned>(object: &K) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    value["apiVersion"] = K::API_VERSION.into();
+    value["kind"] = K::KIND.into();
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const POD: KindName = ("v1", "Pod");
+
+    fn pod(revision: &str, ip: &str) -> Value {
+        json!({"metadata": {"name": "db-0", "namespace": "default", "resourceVersion": revision},
+               "status": {"podIP": ip}})
+    }
+
+    fn ip(world: &World) -> Option<&str> {
+        world.pods.get("default", "db-0")?.status.as_ref()?.pod_ip.as_deref()
+    }
+
+    #[test]
+    fn a_late_watch_event_does_not_undo_an_observed_write() {
+        let mut world = World::default();
+        world.apply(POD, pod("5", "old")).unwrap();
+        world.observe(POD, pod("7", "new")).unwrap();
+        assert!(world.apply(POD, pod("6", "between")).unwrap().is_none());
+        assert_eq!(ip(&world), Some("new"));
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_has_overtaken_does_not_bring_a_pod_back() {
+        let mut world = World::default();
+        world.apply(POD, pod("5", "a")).unwrap();
+        world.remove(POD, pod("8", "a")).unwrap();
+        assert!(world.observe(POD, pod("7", "ghost")).unwrap().is_none());
+        assert_eq!(ip(&world), None);
+    }
+
+    #[test]
+    fn a_late_deletion_does_not_take_the_successor_away() {
+        let mut world = World::default();
+        world.apply(POD, pod("5", "first")).unwrap();
+        world.observe(POD, pod("9", "second")).unwrap();
+        assert!(world.remove(POD, pod("8", "first")).unwrap().is_none());
+        assert_eq!(ip(&world), Some("second"));
+    }
+
+    #[test]
+    fn a_list_removes_what_it_does_not_name() {
+        let mut world = World::default();
+        world.apply(POD, pod("5", "a")).unwrap();
+        let changes = world.replace(POD, vec![], 9).unwrap();
+        assert_eq!(changes.len(), 1);
+        assert!(world.pods.is_empty());
+    }
+}
