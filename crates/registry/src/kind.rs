@@ -1,8 +1,11 @@
 //! What the table of kinds is made of.
 
 use apimachinery::field::FieldError;
+use apimachinery::status::Status;
 use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::print;
 
 /// Whether objects of a kind live inside namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum Subresource {
     Binding,
     /// `/eviction` of a pod.
     Eviction,
+    /// `/finalize` of a namespace: writes only `spec.finalizers`.
+    Finalize,
 }
 
 /// One column of `kubectl get`, as `meta/v1.TableColumnDefinition`.
@@ -68,6 +73,12 @@ pub struct Kind {
     /// Objects that the machine can tell again after a crash (leases, events): their writes are flushed
     /// late. See the durability invariant in ARCHITECTURE.md.
     pub ephemeral: bool,
+    /// Whether the machine can tell the status of these objects again after a crash (pods, nodes): status
+    /// writes alone are flushed late.
+    pub late_status: bool,
+    /// Whether `metadata.generation` is kept: 1 on create, raised when anything but metadata and status
+    /// changes.
+    pub has_generation: bool,
     /// The rules of the kind.
     pub strategy: &'static dyn Strategy,
 }
@@ -98,8 +109,28 @@ impl Kind {
     }
 }
 
+/// The other objects that an admission decision may look at; the handlers load what
+/// [`Strategy::admission_reads`] names.
+pub trait ClusterView {
+    /// All objects of a kind, by plural, in all namespaces; empty for a kind that was not asked for.
+    fn list(&self, plural: &str) -> &[Value];
+    /// The range that cluster IPs come from, for instance `10.43.0.0/16`.
+    fn service_cidr(&self) -> &str;
+}
+
+/// What `/scale` tells about an object, as `autoscaling/v1.Scale` carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// `spec.replicas`: how many are wanted.
+    pub spec_replicas: i64,
+    /// `status.replicas`: how many are there.
+    pub status_replicas: i64,
+    /// `status.selector`: the pods, as a label selector in query form.
+    pub selector: String,
+}
+
 /// The rules of one kind. The API's handlers call them in this order: `set_defaults` on every incoming
-/// object, then `prepare_for_create` or `prepare_for_update`, then the validation.
+/// object, then `prepare_for_create` or `prepare_for_update`, then `admit`, then the validation.
 ///
 /// What all kinds share is not here but in the handlers: names, namespaces, uid, creationTimestamp,
 /// resourceVersion, generation (raised when `spec` changes), deletion, and the JSON shape (unknown fields,
@@ -133,15 +164,22 @@ pub trait Strategy: Sync {
 
     /// How names of this kind must look; the error's detail otherwise. Upstream's default is a DNS
     /// subdomain.
-    fn validate_name(&self, name: &str) -> Result<(), String>;
+    fn validate_name(&self, name: &str) -> Result<(), String> {
+        if name.is_empty() { Err("must not be empty".to_owned()) } else { Ok(()) }
+    }
 
     /// The columns of `kubectl get`. By default Name and Age.
-    fn columns(&self) -> &'static [Column];
+    fn columns(&self) -> &'static [Column] {
+        print::NAME_AND_AGE
+    }
 
     /// The cells of one row, one for each of [`Strategy::columns`]. Ages are relative to `now`.
-    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![print::name(object), print::age(object, now)]
+    }
 
-    /// The values that field selectors may ask for, besides `metadata.name` and `metadata.namespace`.
+    /// The values that field selectors may ask for, besides `metadata.name` and `metadata.namespace`. The
+    /// same fields for every object of the kind, so that an unknown one can be refused.
     fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -152,4 +190,46 @@ pub trait Strategy: Sync {
     fn default_grace_period(&self, _object: &Value) -> Option<i64> {
         None
     }
+
+    /// The plurals of the kinds that [`Strategy::admit`] looks at. Handlers serialise the writes of a kind
+    /// that names any.
+    fn admission_reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Fills in or refuses what depends on other objects: addresses, the default class. Runs on create
+    /// (`old` is `None`) and update, after the `prepare_*` functions.
+    fn admit(
+        &self,
+        _new: &mut Value,
+        _old: Option<&Value>,
+        _cluster: &dyn ClusterView,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// What `/scale` shows; `None` for kinds without that subresource.
+    fn scale(&self, _object: &Value) -> Option<Scale> {
+        None
+    }
+
+    /// Writes what was put to `/scale` back. The handlers then run the usual update.
+    fn set_replicas(&self, _object: &mut Value, _replicas: i64) {}
+
+    /// Sets `spec.nodeName` and what goes with it from a `v1.Binding`. The error is the sentence of a 409.
+    fn bind(&self, _object: &mut Value, _binding: &Value, _now: Timestamp) -> Result<(), String> {
+        Err("this kind cannot be bound to a node".to_owned())
+    }
+
+    /// Called when a delete marks the object with a deletionTimestamp: a namespace turns `Terminating`.
+    fn mark_terminating(&self, _object: &mut Value) {}
+
+    /// Whether something besides `metadata.finalizers` keeps a terminating object: a namespace's
+    /// `spec.finalizers`.
+    fn is_held(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Takes over what a put to `/finalize` may write.
+    fn finalize(&self, _stored: &mut Value, _sent: &Value) {}
 }

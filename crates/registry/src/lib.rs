@@ -4,10 +4,21 @@
 //! [`KINDS`] is THE table: routes, storage keys, discovery, OpenAPI, the printer and the CLI derive from
 //! it. It is not an API server: it never stores or serves anything. **Its one rule: a kind is one file and
 //! one line in the table**, and nothing about a kind stands outside this crate, `planner` and tests.
+//!
+//! ```
+//! let sts = registry::by_word("sts").expect("a built-in kind");
+//! assert_eq!(sts.resource(), "statefulsets.apps");
+//! assert_eq!(registry::key(sts, "default", "postgres"), "/apps/statefulsets/default/postgres");
+//! ```
 
+pub mod bootstrap;
 pub mod kind;
+mod kinds;
+mod lookup;
+mod print;
+mod value;
 
-pub use kind::{Column, Kind, Scope, Strategy, Subresource};
-
-/// Every built-in kind that stead serves, in discovery order.
-pub static KINDS: &[&Kind] = &[];
+pub use bootstrap::bootstrap_objects;
+pub use kind::{ClusterView, Column, Kind, Scale, Scope, Strategy, Subresource};
+pub use kinds::KINDS;
+pub use lookup::{by_gvk, by_resource, by_word, key, namespace_prefix, storage_prefix};

@@ -1,0 +1,25 @@
+//! `v1` PersistentVolumeClaim.
+
+use crate::kind::{Kind, Scope, Strategy, Subresource};
+
+/// The table's line.
+pub(crate) static KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "PersistentVolumeClaim",
+    plural: "persistentvolumeclaims",
+    singular: "persistentvolumeclaim",
+    short_names: &["pvc"],
+    categories: &[],
+    scope: Scope::Namespaced,
+    subresources: &[Subresource::Status],
+    ephemeral: false,
+    late_status: false,
+    has_generation: false,
+    strategy: &Rules,
+};
+
+/// Upstream: pkg/registry, pkg/apis.
+struct Rules;
+
+impl Strategy for Rules {}

@@ -1,0 +1,25 @@
+//! `v1` ServiceAccount.
+
+use crate::kind::{Kind, Scope, Strategy};
+
+/// The table's line.
+pub(crate) static KIND: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "ServiceAccount",
+    plural: "serviceaccounts",
+    singular: "serviceaccount",
+    short_names: &["sa"],
+    categories: &[],
+    scope: Scope::Namespaced,
+    subresources: &[],
+    ephemeral: false,
+    late_status: false,
+    has_generation: false,
+    strategy: &Rules,
+};
+
+/// Upstream: pkg/registry, pkg/apis.
+struct Rules;
+
+impl Strategy for Rules {}
