@@ -3,12 +3,45 @@
 //! It knows nothing of Kubernetes: keys are paths, values are bytes, and a value's `resourceVersion` is the
 //! revision that the store keeps beside it. **Its one rule: what was acknowledged is never lost and never
 //! numbered twice.** Every backend passes the same contract tests.
+//!
+//! ```
+//! use store::{Durability, Expect, Memory, Store, WatchItem, Write};
+//! use futures::StreamExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), store::Error> {
+//! let store = Memory::new();
+//! let mut watch = store.watch("/core/pods/", store.revision())?;
+//! let revision = store
+//!     .write(Write {
+//!         key: "/core/pods/default/db-0".into(),
+//!         value: Some("{}".into()),
+//!         expect: Expect::Absent,
+//!         durability: Durability::Sync,
+//!     })
+//!     .await?;
+//! let Some(Ok(WatchItem::Event(event))) = watch.next().await else { panic!("a change was made") };
+//! assert_eq!(event.revision, revision);
+//! assert_eq!(store.list("/core/pods/", None, 0, None).await?.items.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod embedded;
+mod memory;
+mod mvcc;
+mod watch;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+
+pub use embedded::{Embedded, LATE_DELAY, OpenError};
+pub use memory::Memory;
+pub use mvcc::{HISTORY_BYTES, HISTORY_EVENTS};
+pub use watch::PROGRESS_INTERVAL;
 
 /// The number of a write. Revisions only grow, over restarts and crashes too.
 pub type Revision = u64;
@@ -75,6 +108,16 @@ pub struct Event {
     pub current: Option<Versioned>,
     /// The write.
     pub revision: Revision,
+}
+
+impl Event {
+    /// The key that was written.
+    pub fn key(&self) -> &str {
+        match (&self.current, &self.previous) {
+            (Some(value), _) | (None, Some(value)) => &value.key,
+            (None, None) => unreachable!("a change has a value before or after it"),
+        }
+    }
 }
 
 /// What a watch yields.
@@ -145,10 +188,12 @@ pub trait Store: Send + Sync + 'static {
         revision: Option<Revision>,
     ) -> BoxFuture<'_, Result<Page, Error>>;
 
-    /// Writes, and answers the write's revision once it is as durable as asked.
+    /// Writes, and answers the write's revision once it is as durable as asked. Nothing is written before
+    /// the future is polled; dropped after that, the write may or may not happen.
     fn write(&self, write: Write) -> BoxFuture<'_, Result<Revision, Error>>;
 
-    /// Every change under `prefix` after the revision `after`, then on as they happen.
+    /// Every change under `prefix` after the revision `after`, then on as they happen. The stream is to be
+    /// polled on a tokio runtime with time enabled; it ends when the store is closed.
     fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
 
     /// The newest revision.
