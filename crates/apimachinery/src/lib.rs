@@ -9,5 +9,11 @@
 //! what all of them share. Code that acts on one kind turns the value into `k8s-openapi`'s type.
 
 pub mod field;
+pub mod fields;
+pub mod labels;
 pub mod meta;
+pub mod names;
+pub mod quantity;
+pub mod schema;
 pub mod status;
+pub mod time;
