@@ -1,0 +1,434 @@
+//! The network of one instance: opening it, and a link for each pod.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rustix::io::Errno;
+
+use crate::cidr::Ipv4Cidr;
+use crate::error::NetworkError;
+use crate::firewall::Firewall;
+use crate::host;
+use crate::leases::{Lease, LeaseError, Leases, PodRef};
+use crate::netlink::route::{self, Address, Link, Mac, Veth};
+use crate::netlink::{NetlinkError, Socket, nft};
+use crate::services::{self, Elements, ServiceRule};
+
+/// What the pod's end of its link is called.
+const POD_INTERFACE: &str = "eth0";
+/// How many addresses may be passed over because dying namespaces still hold them.
+const ATTEMPTS: usize = 1024;
+
+/// What a network needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A folder for the leases; made if it is missing.
+    pub dir: PathBuf,
+    /// The range that pods get addresses from. Its first address is the host's on the bridge.
+    pub pod_cidr: Ipv4Cidr,
+    /// Tells instances on one machine apart: at least six letters or digits, of which the first six count.
+    pub instance: String,
+    /// The largest packet, in bytes; `None`: that of the interface with the default route.
+    pub mtu: Option<u32>,
+}
+
+/// What a pod got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodNetwork {
+    /// The pod's address.
+    pub ip: Ipv4Addr,
+    /// The host's address on the bridge: the pod's default route.
+    pub gateway: Ipv4Addr,
+    /// The length of the range's prefix, in bits.
+    pub prefix_len: u8,
+    /// What the link is called inside the pod.
+    pub interface: String,
+}
+
+/// The bridge, the leases and the rules of one instance.
+///
+/// Belongs to the network namespace of the thread that opened it, whichever thread it is used from.
+pub struct Network {
+    cidr: Ipv4Cidr,
+    /// Device and inode of the host's network namespace.
+    host_netns: (u64, u64),
+    bridge: Bridge,
+    firewall: Firewall,
+    state: Mutex<State>,
+    services: Mutex<Services>,
+}
+
+/// The bridge that all pods of the instance hang off.
+#[derive(Clone, Debug)]
+pub(crate) struct Bridge {
+    pub(crate) name: String,
+    pub(crate) index: u32,
+    pub(crate) mtu: u32,
+    /// How the names of its ports begin.
+    pub(crate) port_prefix: String,
+}
+
+/// Links are made one at a time: the kernel does so in any case.
+struct State {
+    leases: Leases,
+    route: Socket,
+}
+
+struct Services {
+    socket: Socket,
+    elements: Elements,
+    chains: BTreeSet<usize>,
+}
+
+impl Network {
+    /// Makes what is missing of bridge, address, routes and rules, and leaves alone what is there: pods that
+    /// run do not notice. Turns IPv4 forwarding on; it stays on. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When the range overlaps an address or route of the host, the folder is in use or unreadable, or the
+    /// kernel refuses (not root, nf_tables missing).
+    pub fn open(config: &Config) -> Result<Arc<Network>, NetworkError> {
+        let instance = instance_tag(&config.instance)?;
+        let leases = Leases::open(&config.dir, config.pod_cidr)?;
+        let mut route = Socket::route()?;
+        let mut socket = Socket::netfilter()?;
+        let bridge = host::ensure_bridge(&mut route, &instance, config.pod_cidr, config.mtu)?;
+        host::enable_forwarding()?;
+        let firewall = Firewall::new(&bridge.name, config.pod_cidr);
+        firewall.ensure(&mut socket)?;
+        let elements = services::load(&firewall.table, &mut socket)?;
+        let chains = services::chains_of(&elements);
+        let host_netns = namespace_id("/proc/thread-self/ns/net")
+            .map_err(|error| NetworkError::Namespace { pid: std::process::id(), error })?;
+        Ok(Arc::new(Network {
+            cidr: config.pod_cidr,
+            host_netns,
+            bridge,
+            firewall,
+            state: Mutex::new(State { leases, route }),
+            services: Mutex::new(Services { socket, elements, chains }),
+        }))
+    }
+
+    /// The host's address on the bridge, where pods find the host's services.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.cidr.gateway()
+    }
+
+    /// The bridge's name, which is the nf_tables table's too.
+    pub fn bridge(&self) -> &str {
+        &self.bridge.name
+    }
+
+    /// Gives the network namespace of process `netns_pid` a link with the pod's address and a default route.
+    ///
+    /// The address is the one that the pod's uid already has, or a new one. Doing it again changes nothing.
+    /// A namespace of its own is expected: the host's is refused.
+    ///
+    /// # Errors
+    ///
+    /// When no address is left, the process is gone, or the kernel refuses.
+    pub async fn attach(self: &Arc<Self>, pod: PodRef, netns_pid: u32) -> Result<PodNetwork, NetworkError> {
+        self.blocking(move |network| network.attach_now(&pod, netns_pid)).await
+    }
+
+    /// Gives the pod's address back; nothing happens if it has none. The link goes with the namespace, so
+    /// this is for after the pod's processes have ended.
+    ///
+    /// # Errors
+    ///
+    /// When the leases cannot be written.
+    pub async fn detach(self: &Arc<Self>, uid: &str) -> Result<(), NetworkError> {
+        let uid = uid.to_owned();
+        self.blocking(move |network| Ok(network.state().leases.release(&uid)?)).await
+    }
+
+    /// Gives back the addresses of all pods but these, and lists what was given back.
+    ///
+    /// # Errors
+    ///
+    /// When the leases cannot be written.
+    pub async fn retain(self: &Arc<Self>, uids: HashSet<String>) -> Result<Vec<Lease>, NetworkError> {
+        self.blocking(move |network| {
+            let mut state = network.state();
+            let gone: Vec<Lease> =
+                state.leases.iter().filter(|lease| !uids.contains(&lease.pod.uid)).cloned().collect();
+            for lease in &gone {
+                state.leases.release(&lease.pod.uid)?;
+            }
+            Ok(gone)
+        })
+        .await
+    }
+
+    /// The addresses in use, by uid. May wait some milliseconds for a pod that is being attached.
+    pub fn leases(&self) -> Vec<Lease> {
+        self.state().leases.iter().cloned().collect()
+    }
+
+    /// Makes service addresses lead to these endpoints and no others. Only what is different from before is
+    /// sent, all of it at once.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; then everything is as it was before.
+    pub async fn set_services(self: &Arc<Self>, rules: Vec<ServiceRule>) -> Result<(), NetworkError> {
+        self.blocking(move |network| Ok(network.set_services_now(&rules)?)).await
+    }
+
+    /// Removes the bridge, the links on it, and the rules. Leases stay, and so do sysctls, which others may
+    /// rely on by now. Blocks for some milliseconds a link.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn teardown(&self) -> Result<(), NetworkError> {
+        let mut state = self.state();
+        host::remove_bridge(&mut state.route, &self.bridge)?;
+        let mut services = self.services.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.firewall.remove(&mut services.socket)?;
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Network) -> Result<T, NetworkError> + Send + 'static,
+    ) -> Result<T, NetworkError> {
+        let network = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || work(&network)).await {
+            Ok(done) => done,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// The leases are consistent between any two writes, so a panic elsewhere does not spoil them.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn attach_now(&self, pod: &PodRef, pid: u32) -> Result<PodNetwork, NetworkError> {
+        let path = format!("/proc/{pid}/ns/net");
+        let netns = File::open(&path).map_err(|error| NetworkError::Namespace { pid, error })?;
+        let id = namespace_id(&path).map_err(|error| NetworkError::Namespace { pid, error })?;
+        if id == self.host_netns {
+            return Err(NetworkError::HostNamespace { pid });
+        }
+        let mut inside = Socket::route_in(netns.as_fd())?;
+        let mut state = self.state();
+        let ip = match route::link_by_name(&mut inside, POD_INTERFACE)? {
+            Some(link) => self.adopt_link(&mut state, pod, &link)?,
+            None => self.make_link(&mut state, pod, &netns)?,
+        };
+        drop(state);
+        self.configure(&mut inside, ip)?;
+        Ok(PodNetwork {
+            ip,
+            gateway: self.cidr.gateway(),
+            prefix_len: self.cidr.prefix_len(),
+            interface: POD_INTERFACE.into(),
+        })
+    }
+
+    /// A new link under a new or kept address.
+    ///
+    /// Links are named after their addresses, and a namespace takes a while to die with its link: so the
+    /// kernel itself says whether an address is still somebody's, whatever the leases say.
+    fn make_link(&self, state: &mut State, pod: &PodRef, netns: &File) -> Result<Ipv4Addr, NetworkError> {
+        let mut ip = state.leases.allocate(pod)?;
+        for _ in 0..ATTEMPTS {
+            let host_name = self.bridge.port_name(ip);
+            let veth = Veth {
+                host_name: &host_name,
+                host_mac: mac(HOST_MAC, ip),
+                bridge: self.bridge.index,
+                pod_name: POD_INTERFACE,
+                pod_mac: mac(POD_MAC, ip),
+                netns: netns.as_fd(),
+                mtu: self.bridge.mtu,
+            };
+            let label = format!("{}/{}", pod.namespace, pod.name);
+            let messages = vec![route::add_veth(&veth), route::set_port(&host_name, &label)];
+            let doing = || format!("cannot make a link for pod {label}");
+            let results =
+                state.route.request_each(messages).map_err(|errno| NetlinkError::new(doing(), errno))?;
+            match results[..] {
+                [Err(Errno::EXIST), _] => ip = state.leases.allocate_next(pod)?,
+                [Err(errno), _] | [_, Err(errno)] => return Err(NetlinkError::new(doing(), errno).into()),
+                _ => return Ok(ip),
+            }
+        }
+        Err(LeaseError::Exhausted { cidr: self.cidr, in_use: ATTEMPTS }.into())
+    }
+
+    /// The link is there already: its hardware address says which address it was made for.
+    fn adopt_link(&self, state: &mut State, pod: &PodRef, link: &Link) -> Result<Ipv4Addr, NetworkError> {
+        let ip =
+            link.mac.and_then(ip_of).filter(|ip| self.cidr.contains(*ip)).ok_or_else(|| {
+                NetworkError::ForeignLink { link: link.name.clone(), pod: pod.name.clone() }
+            })?;
+        state.leases.adopt(pod, ip)?;
+        Ok(ip)
+    }
+
+    fn configure(&self, inside: &mut Socket, ip: Ipv4Addr) -> Result<(), NetworkError> {
+        let link = route::link_by_name(inside, POD_INTERFACE)?
+            .ok_or_else(|| NetlinkError::new(format!("cannot find link {POD_INTERFACE}"), Errno::NODEV))?;
+        let address = Address { ip, prefix_len: self.cidr.prefix_len(), link: link.index };
+        let messages = vec![
+            route::set_up(link.index),
+            route::add_address(address, self.cidr.broadcast()),
+            route::add_default_route(self.cidr.gateway(), link.index),
+        ];
+        Ok(inside.request(&format!("cannot give a pod the address {ip}"), messages)?)
+    }
+
+    fn set_services_now(&self, rules: &[ServiceRule]) -> Result<(), NetlinkError> {
+        let mut services = self.services.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let shall = services::elements(rules);
+        if services.apply(&self.firewall, &shall).is_ok() {
+            return Ok(());
+        }
+        // Somebody changed the table under us (a firewall was reloaded): put it right and compare anew.
+        self.firewall.ensure(&mut services.socket)?;
+        services.elements = services::load(&self.firewall.table, &mut services.socket)?;
+        services.chains = services::chains_of(&services.elements);
+        services
+            .apply(&self.firewall, &shall)
+            .map_err(|errno| NetlinkError::new("cannot set service addresses", errno))
+    }
+}
+
+impl Services {
+    fn apply(&mut self, firewall: &Firewall, shall: &Elements) -> Result<(), Errno> {
+        let difference = services::difference(&self.elements, shall, &self.chains);
+        nft::commit(&mut self.socket, difference.messages(&firewall.table))?;
+        self.chains.extend(difference.chains);
+        self.elements.clone_from(shall);
+        Ok(())
+    }
+}
+
+impl Bridge {
+    /// What the host's end of the link with this address is called: 15 bytes, the longest name there is.
+    pub(crate) fn port_name(&self, ip: Ipv4Addr) -> String {
+        format!("{}{:08x}", self.port_prefix, ip.to_bits())
+    }
+}
+
+/// The first six characters of the instance's id, which interface names have room for.
+fn instance_tag(instance: &str) -> Result<String, NetworkError> {
+    match instance.get(..6) {
+        Some(tag) if tag.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Ok(tag.to_owned()),
+        _ => Err(NetworkError::Instance { instance: instance.to_owned() }),
+    }
+}
+
+fn namespace_id(path: &str) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Locally administered prefixes for the two ends of a link, and the bridge.
+const POD_MAC: [u8; 2] = [0x0a, 0x58];
+const HOST_MAC: [u8; 2] = [0x0e, 0x58];
+
+/// A hardware address made from an IP address: so neighbours' tables stay right when one is reused, and
+/// nothing (udev) sees a random one to replace.
+fn mac(prefix: [u8; 2], ip: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = ip.octets();
+    [prefix[0], prefix[1], a, b, c, d]
+}
+
+/// The bridge's hardware address.
+pub(crate) fn gateway_mac(cidr: Ipv4Cidr) -> Mac {
+    mac(POD_MAC, cidr.gateway())
+}
+
+fn ip_of(mac: Mac) -> Option<Ipv4Addr> {
+    let [first, second, a, b, c, d] = mac;
+    ([first, second] == POD_MAC).then(|| Ipv4Addr::new(a, b, c, d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+
+    /// Runs on a thread with a network namespace of its own.
+    fn on_a_host(test: impl FnOnce() + Send) {
+        std::thread::scope(|scope| {
+            let host = scope.spawn(|| {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("tests need root");
+                test();
+            });
+            host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+    }
+
+    fn open(dir: &std::path::Path) -> Arc<Network> {
+        let config = Config {
+            dir: dir.to_owned(),
+            pod_cidr: "10.42.0.0/24".parse().unwrap(),
+            instance: "abcdef".into(),
+            mtu: None,
+        };
+        Network::open(&config).unwrap()
+    }
+
+    fn service(endpoints: usize) -> ServiceRule {
+        ServiceRule {
+            cluster_ip: Ipv4Addr::new(10, 43, 0, 1),
+            port: 80,
+            protocol: Protocol::Udp,
+            endpoints: (0..endpoints).map(|_| (Ipv4Addr::new(10, 42, 0, 2), 53)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_back_what_was_set() {
+        on_a_host(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let network = open(dir.path());
+            for endpoints in [3, 0, 1] {
+                network.set_services_now(&[service(endpoints)]).unwrap();
+                let mut socket = Socket::netfilter().unwrap();
+                let elements = services::load(&network.firewall.table, &mut socket).unwrap();
+                assert_eq!(elements, services::elements(&[service(endpoints)]));
+            }
+        });
+    }
+
+    #[test]
+    fn a_table_that_somebody_removed_is_made_again() {
+        on_a_host(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let network = open(dir.path());
+            network.set_services_now(&[service(2)]).unwrap();
+            let mut socket = Socket::netfilter().unwrap();
+            network.firewall.remove(&mut socket).unwrap();
+            network.set_services_now(&[service(1)]).unwrap();
+            let elements = services::load(&network.firewall.table, &mut socket).unwrap();
+            assert_eq!(elements, services::elements(&[service(1)]));
+        });
+    }
+
+    #[test]
+    fn teardown_leaves_no_table() {
+        on_a_host(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let network = open(dir.path());
+            let mut socket = Socket::netfilter().unwrap();
+            assert!(services::load(&network.firewall.table, &mut socket).is_ok());
+            network.teardown().unwrap();
+            let missing = services::load(&network.firewall.table, &mut socket).unwrap_err();
+            assert_eq!(missing.errno, Errno::NOENT);
+        });
+    }
+}
