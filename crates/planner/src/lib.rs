@@ -5,7 +5,12 @@
 //! `controllers` and `node` feed it and carry out what it says. **Its one rule: no IO, no clock, no
 //! randomness; the same world gives the same plan, and a world that needs nothing gives an empty one.**
 
+pub mod check;
+mod objects;
 pub mod plan;
+pub mod pod_actions;
+mod pods;
+pub mod stateful_set;
 pub mod world;
 
 use jiff::Timestamp;
@@ -27,4 +32,4 @@ pub trait Planner: Send + Sync {
 }
 
 /// Every planner that `controllers` runs.
-pub static PLANNERS: &[&dyn Planner] = &[];
+pub static PLANNERS: &[&dyn Planner] = &[&stateful_set::StatefulSetPlanner];

@@ -1,7 +1,11 @@
 //! What every planner answers with.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{Metadata, Resource};
 use serde_json::Value;
+
+use crate::world::object_ref;
 
 /// An object, named the way people name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,7 +67,20 @@ pub enum Action {
         /// The node's name.
         node: String,
     },
-    /// Tell people what happened. Equal events of one object are counted, not repeated.
+    /// Apply a JSON merge patch to the object's status. The patch carries `metadata.uid`.
+    PatchStatus {
+        /// The object.
+        target: ObjectRef,
+        /// The patch.
+        patch: Value,
+    },
+    /// Write a namespace through its `/finalize`; its `metadata.resourceVersion` must still hold.
+    Finalize(Value),
+    /// Ask the API itself whether this object, by uid, is really gone, and give the plan up as stale when it
+    /// is not. Stands before what cannot be undone, where the world may merely not have heard yet.
+    ExpectGone(ObjectRef),
+    /// Tell people what happened. Equal events of one object are counted, not repeated. An event speaks of
+    /// the write before it: when that was refused, [`failure_event`] is told in its place, or nothing.
     Record {
         /// What it is about.
         about: ObjectRef,
@@ -106,8 +123,72 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Notes that `who` waits for `on`.
+    pub(crate) fn wait<W, O>(&mut self, who: &W, on: &O, reason: &'static str, message: String)
+    where
+        W: Resource + Metadata<Ty = ObjectMeta>,
+        O: Resource + Metadata<Ty = ObjectMeta>,
+    {
+        self.waiting_on.push(Waiting {
+            who: object_ref(who),
+            on: object_ref(on),
+            reason,
+            message,
+            since: None,
+        });
+    }
+
+    /// Adds an event.
+    pub fn record(&mut self, about: &ObjectRef, event_type: EventType, reason: &str, message: String) {
+        let reason = reason.to_owned();
+        self.actions.push(Action::Record { about: about.clone(), event_type, reason, message });
+    }
+
     /// Asks to be planned again after `delay`, or sooner where that was asked for already.
     pub fn requeue(&mut self, delay: SignedDuration) {
         self.requeue_after = Some(self.requeue_after.map_or(delay, |earlier| earlier.min(delay)));
+    }
+}
+
+/// What to tell in place of an event whose write failed with `error`: `SuccessfulCreate` becomes
+/// `FailedCreate` and so on (`pkg/controller/statefulset/stateful_pod_control.go`). `None` when the event is
+/// not about success.
+pub fn failure_event(event: &Action, error: &str) -> Option<Action> {
+    let Action::Record { about, reason, message, .. } = event else { return None };
+    let verb = reason.strip_prefix("Successful")?;
+    let told = message.strip_suffix(" successful").or(message.strip_suffix(" success")).unwrap_or(message);
+    Some(Action::Record {
+        about: about.clone(),
+        event_type: EventType::Warning,
+        reason: format!("Failed{verb}"),
+        message: format!("{told} failed error: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_write_is_told_as_a_failure() {
+        let about = ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "StatefulSet".into(),
+            namespace: "default".into(),
+            name: "web".into(),
+            uid: "1".into(),
+        };
+        let mut plan = Plan::default();
+        let text = "create Pod web-0 in StatefulSet web successful";
+        plan.record(&about, EventType::Normal, "SuccessfulCreate", text.into());
+        plan.record(&about, EventType::Normal, "Scheduled", "assigned".into());
+        let Some(Action::Record { event_type, reason, message, .. }) =
+            failure_event(&plan.actions[0], "exceeded quota")
+        else {
+            panic!("a failure to tell");
+        };
+        assert_eq!((event_type, reason.as_str()), (EventType::Warning, "FailedCreate"));
+        assert_eq!(message, "create Pod web-0 in StatefulSet web failed error: exceeded quota");
+        assert_eq!(failure_event(&plan.actions[1], "no"), None);
     }
 }

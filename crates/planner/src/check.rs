@@ -1,0 +1,279 @@
+//! An independent judge of StatefulSet plans: it knows the rules that must never break, and nothing of how the
+//! planner comes to its plans. Tests run it after every step, debug builds at every plan.
+//!
+//! The rules: one pod per identity, ever; no replica before its predecessors and none taken down out of order
+//! (OrderedReady); no deletion beyond `maxUnavailable`, below the partition, or against OnDelete; no claim is
+//! deleted or changed but for its owners; nothing is made for what is being deleted; nothing is done when
+//! nothing is left to do.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+use crate::plan::{Action, ObjectRef, Plan};
+use crate::pods::{is_available, is_terminal, stuck_reason};
+use crate::stateful_set::{claim_names, ordinal_of, parent_and_ordinal, pod_revision, revision_label};
+use crate::world::{Key, World};
+
+/// What the plan for the set `key` would break, in plain words; empty when it may be carried out.
+pub fn violations(world: &World, key: &Key, plan: &Plan, now: Timestamp) -> Vec<String> {
+    let Some(set) = world.stateful_sets.get(&key.namespace, &key.name) else {
+        return if plan.actions.is_empty() {
+            Vec::new()
+        } else {
+            vec!["acts for a set that is not there".into()]
+        };
+    };
+    let mut judge = Judge { world, set, now, found: Vec::new() };
+    judge.claims(plan);
+    judge.creations(plan);
+    judge.deletions(plan);
+    judge.idleness(plan);
+    judge.found
+}
+
+struct Judge<'w> {
+    world: &'w World,
+    set: &'w StatefulSet,
+    now: Timestamp,
+    found: Vec<String>,
+}
+
+fn creations<'p>(plan: &'p Plan, kind: &'p str) -> impl Iterator<Item = &'p str> {
+    plan.actions.iter().filter_map(move |action| match action {
+        Action::Create(object) if object["kind"] == kind => object["metadata"]["name"].as_str(),
+        _ => None,
+    })
+}
+
+fn deletions<'p>(plan: &'p Plan, kind: &'p str) -> impl Iterator<Item = &'p ObjectRef> {
+    plan.actions.iter().filter_map(move |action| match action {
+        Action::Delete { target, .. } if target.kind == kind => Some(target),
+        _ => None,
+    })
+}
+
+impl<'w> Judge<'w> {
+    fn namespace(&self) -> &'w str {
+        self.set.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    fn ordinals(&self) -> std::ops::Range<i64> {
+        let spec = self.set.spec.as_ref();
+        let start = spec.and_then(|s| s.ordinals.as_ref()?.start).map_or(0, i64::from).max(0);
+        start..start + spec.and_then(|s| s.replicas).map_or(1, i64::from).max(0)
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
+    }
+
+    fn pod(&self, ordinal: i64) -> Option<&'w Pod> {
+        let name = format!("{}-{ordinal}", self.set.metadata.name.as_deref().unwrap_or_default());
+        self.world.pods.get(self.namespace(), &name).map(|pod| &**pod).filter(|pod| self.owns(pod))
+    }
+
+    fn owns(&self, pod: &Pod) -> bool {
+        let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+        owners.iter().any(|o| o.controller == Some(true) && Some(&o.uid) == self.set.metadata.uid.as_ref())
+    }
+
+    fn available(&self, pod: &Pod) -> bool {
+        let min_ready = self.set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
+        pod.metadata.deletion_timestamp.is_none() && is_available(pod, min_ready, self.now)
+    }
+
+    fn blame(&mut self, broken: bool, rule: impl FnOnce() -> String) {
+        if broken {
+            self.found.push(rule());
+        }
+    }
+
+    fn claims(&mut self, plan: &Plan) {
+        for target in deletions(plan, "PersistentVolumeClaim").chain(deletions(plan, "PersistentVolume")) {
+            self.found.push(format!("deletes {} {}", target.kind, target.name));
+        }
+        for action in &plan.actions {
+            let Action::Patch { target, patch } = action else { continue };
+            let touched =
+                |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<BTreeSet<_>>());
+            let allowed = BTreeSet::from(["uid", "resourceVersion", "ownerReferences"].map(str::to_owned));
+            let only_owners = touched(patch) == Some(BTreeSet::from(["metadata".to_owned()]))
+                && touched(&patch["metadata"]).is_some_and(|fields| fields.is_subset(&allowed));
+            let broken = target.kind == "PersistentVolumeClaim" && !only_owners;
+            self.blame(broken, || format!("changes more of claim {} than its owners", target.name));
+        }
+    }
+
+    fn creations(&mut self, plan: &Plan) {
+        let made: Vec<&str> = creations(plan, "Pod").collect();
+        let terminating = self.set.metadata.deletion_timestamp.is_some();
+        self.blame(terminating && !made.is_empty(), || "makes pods for a set that is being deleted".into());
+        self.blame(self.is_ordered() && made.len() > 1, || format!("makes {made:?} at a time"));
+        let mut seen = BTreeSet::new();
+        let new_claims: BTreeSet<&str> = creations(plan, "PersistentVolumeClaim").collect();
+        for name in made {
+            let held = self.world.pods.get(self.namespace(), name).is_some();
+            self.blame(held || !seen.insert(name), || format!("makes a second {name}"));
+            let ordinal = parent_and_ordinal(name).map_or(-1, |(_, ordinal)| ordinal);
+            self.blame(!self.ordinals().contains(&ordinal), || format!("makes {name}, which nobody wants"));
+            for claim in claim_names(self.set, ordinal) {
+                let held = self.world.claims.get(self.namespace(), &claim);
+                let usable = held.map_or(new_claims.contains(claim.as_str()), |claim| {
+                    claim.metadata.deletion_timestamp.is_none()
+                });
+                self.blame(!usable, || format!("makes {name} without its claim {claim}"));
+            }
+            let skipped = (self.ordinals().start..ordinal)
+                .find(|before| !self.pod(*before).is_some_and(|pod| self.available(pod)));
+            let broken = self.is_ordered() && skipped.is_some();
+            self.blame(broken, || format!("makes {name} before {skipped:?} is available"));
+        }
+    }
+
+    fn deletions(&mut self, plan: &Plan) {
+        let mut condemned = Vec::new();
+        let mut replaced = Vec::new();
+        for target in deletions(plan, "Pod") {
+            let Some(pod) = self.world.pods.get(self.namespace(), &target.name) else {
+                self.found.push(format!("deletes {}, which is not there", target.name));
+                continue;
+            };
+            let same = Some(&target.uid) == pod.metadata.uid.as_ref() && self.owns(pod);
+            self.blame(!same, || format!("deletes {}, which is not the set's", target.name));
+            if is_terminal(pod) {
+                continue;
+            }
+            match ordinal_of(self.set, pod) {
+                Some(ordinal) if self.ordinals().contains(&ordinal) => replaced.push(ordinal),
+                Some(ordinal) => condemned.push(ordinal),
+                None => self.found.push(format!("deletes {}, which has no ordinal", target.name)),
+            }
+        }
+        let terminating = self.set.metadata.deletion_timestamp.is_some();
+        let acts = !condemned.is_empty() || !replaced.is_empty();
+        self.blame(terminating && acts, || "deletes pods of a set that is being deleted".into());
+        self.condemned(&condemned);
+        self.replaced(plan, &replaced);
+    }
+
+    fn condemned(&mut self, deleted: &[i64]) {
+        let [last] = deleted else {
+            let broken = self.is_ordered() && deleted.len() > 1;
+            return self.blame(broken, || format!("scales {deleted:?} down at a time"));
+        };
+        if !self.is_ordered() {
+            return;
+        }
+        let outside = |pod: &Pod| ordinal_of(self.set, pod).filter(|o| !self.ordinals().contains(o));
+        let owned = self.world.pods.in_namespace(self.namespace()).filter(|pod| self.owns(pod));
+        let above = owned.filter_map(|pod| outside(pod)).max();
+        self.blame(above != Some(*last), || format!("scales {last} down before {above:?}"));
+        let missing = self.ordinals().find(|o| !self.pod(*o).is_some_and(|pod| self.available(pod)));
+        self.blame(missing.is_some(), || format!("scales {last} down while {missing:?} is not available"));
+    }
+
+    fn replaced(&mut self, plan: &Plan, deleted: &[i64]) {
+        let available =
+            |judge: &Self, ordinal: i64| judge.pod(ordinal).is_some_and(|pod| judge.available(pod));
+        let spent = deleted.iter().filter(|o| available(self, **o)).count();
+        let lost = self.ordinals().filter(|o| !available(self, *o)).count();
+        let allowed = self.max_unavailable();
+        self.blame(spent > 0 && spent + lost > allowed, || {
+            format!("replaces {deleted:?} with {lost} unavailable already; {allowed} may be")
+        });
+        for ordinal in deleted {
+            let Some(pod) = self.pod(*ordinal) else { continue };
+            if !self.mounts_its_claims(*ordinal, pod) {
+                continue;
+            }
+            let in_reach = self.reach().is_some_and(|reach| *ordinal >= reach);
+            self.blame(!in_reach, || format!("replaces {ordinal}, which the update strategy keeps"));
+            let update = self.update_revision(plan);
+            let outdated = pod_revision(pod) != revision_label(&update);
+            self.blame(!outdated, || format!("replaces {ordinal}, which is of revision {update}"));
+            let is_available = self.available(pod);
+            let stuck = is_available || stuck_reason(pod).is_some();
+            self.blame(self.is_ordered() && !stuck, || format!("replaces {ordinal}, which only starts"));
+            let skipped = (*ordinal + 1..self.ordinals().end).rev().find(|higher| {
+                let left = self.pod(*higher).filter(|_| !deleted.contains(higher));
+                left.is_some_and(|p| pod_revision(p) != revision_label(&update) && self.available(p))
+            });
+            self.blame(is_available && skipped.is_some(), || {
+                format!("replaces {ordinal} before {skipped:?}")
+            });
+        }
+    }
+
+    fn mounts_its_claims(&self, ordinal: i64, pod: &Pod) -> bool {
+        let mounted: Vec<&str> = crate::pods::claim_names(pod).collect();
+        claim_names(self.set, ordinal).all(|claim| mounted.contains(&claim.as_str()))
+    }
+
+    /// The lowest ordinal that an update may replace; `None` under OnDelete.
+    fn reach(&self) -> Option<i64> {
+        let strategy = self.set.spec.as_ref().and_then(|s| s.update_strategy.as_ref());
+        if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
+            return None;
+        }
+        let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or(0);
+        Some(self.ordinals().start + i64::from(partition))
+    }
+
+    fn max_unavailable(&self) -> usize {
+        let strategy = self.set.spec.as_ref().and_then(|s| s.update_strategy.as_ref());
+        let count = match strategy.and_then(|s| s.rolling_update.as_ref()?.max_unavailable.as_ref()) {
+            Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(1),
+            Some(IntOrString::String(text)) => {
+                let percent: usize = text.trim_end_matches('%').parse().unwrap_or(0);
+                self.ordinals().count() * percent / 100
+            }
+            None => 1,
+        };
+        count.max(1)
+    }
+
+    /// The update revision as the plan writes it into the status, or as it stands there.
+    fn update_revision(&self, plan: &Plan) -> String {
+        let written = plan.actions.iter().find_map(|action| match action {
+            Action::ReplaceStatus(set) => set["status"]["updateRevision"].as_str().map(str::to_owned),
+            _ => None,
+        });
+        let held = || self.set.status.as_ref().and_then(|s| s.update_revision.clone());
+        written.or_else(held).unwrap_or_default()
+    }
+
+    fn idleness(&mut self, plan: &Plan) {
+        if !goal_reached(self) {
+            return;
+        }
+        let acts = plan.actions.iter().find(|action| match action {
+            Action::Create(_) | Action::Bind { .. } => true,
+            Action::Delete { target, .. } => target.kind != "ControllerRevision",
+            _ => false,
+        });
+        self.blame(acts.is_some(), || format!("does {acts:?} though nothing is left to do"));
+    }
+}
+
+/// Whether every replica is there, available and of the set's own revision, and nothing else is.
+fn goal_reached(judge: &Judge<'_>) -> bool {
+    let Some(status) = judge.set.status.as_ref() else { return false };
+    let update = status.update_revision.as_deref().unwrap_or_default();
+    let owned = judge.world.pods.in_namespace(judge.namespace()).filter(|pod| judge.owns(pod)).count();
+    status.observed_generation.is_some()
+        && status.observed_generation == judge.set.metadata.generation
+        && judge.set.metadata.deletion_timestamp.is_none()
+        && owned == judge.ordinals().count()
+        && judge.ordinals().all(|ordinal| {
+            judge.pod(ordinal).is_some_and(|pod| {
+                judge.available(pod)
+                    && pod_revision(pod) == revision_label(update)
+                    && judge.mounts_its_claims(ordinal, pod)
+            })
+        })
+}

@@ -1,0 +1,106 @@
+//! What a pod's status says (`pkg/api/v1/pod/util.go`, `pkg/controller/statefulset/stateful_set_utils.go`).
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec};
+
+/// Why a container waits when it will not go on by itself: somebody must change something first.
+const STUCK: &[&str] = &[
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+
+/// The phase; empty when the status says nothing yet.
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether all containers have ended for good, well or not.
+pub(crate) fn is_terminal(pod: &Pod) -> bool {
+    matches!(phase(pod), "Failed" | "Succeeded")
+}
+
+/// The spec; a pod without one is not one that the API lets in.
+pub(crate) fn spec(pod: &Pod) -> Option<&PodSpec> {
+    pod.spec.as_ref()
+}
+
+/// The node that the pod is bound to.
+pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
+    spec(pod)?.node_name.as_deref().filter(|node| !node.is_empty())
+}
+
+/// The condition of this type.
+pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
+}
+
+/// Whether the pod has the condition Ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|c| c.status == "True")
+}
+
+/// Whether the pod runs and is Ready.
+pub(crate) fn is_running_and_ready(pod: &Pod) -> bool {
+    phase(pod) == "Running" && is_ready(pod)
+}
+
+/// Since when the pod is Ready, if it is.
+pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = condition(pod, "Ready").filter(|c| c.status == "True")?;
+    ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// How much longer a pod that is Ready must stay so to count as available; `None` when it is not Ready, zero
+/// when it is available now. A readiness without a date began just now.
+pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<SignedDuration> {
+    if !is_running_and_ready(pod) {
+        return None;
+    }
+    let needed = SignedDuration::from_secs(min_ready_seconds.max(0).into());
+    if needed.is_zero() {
+        return Some(needed);
+    }
+    let had = ready_since(pod).map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+    Some((needed - had).max(SignedDuration::ZERO))
+}
+
+/// Whether the pod has been Ready for long enough.
+pub(crate) fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
+    available_in(pod, min_ready_seconds, now).is_some_and(|rest| rest.is_zero())
+}
+
+/// The statuses of the init containers, then of the containers.
+pub(crate) fn container_statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let init = status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default();
+    let main = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
+    init.iter().chain(main)
+}
+
+/// Why the pod cannot get further unless somebody changes it, if so: an image that cannot be pulled, a crash
+/// loop, a wrong reference, no node for it. A pod that merely is not Ready yet is not stuck.
+pub(crate) fn stuck_reason(pod: &Pod) -> Option<String> {
+    let unschedulable = condition(pod, "PodScheduled")
+        .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))
+        .map(|_| "Unschedulable".to_owned());
+    unschedulable.or_else(|| {
+        container_statuses(pod)
+            .filter_map(|c| c.state.as_ref()?.waiting.as_ref()?.reason.clone())
+            .find(|reason| STUCK.contains(&reason.as_str()))
+    })
+}
+
+/// The names of the claims that the pod mounts, in the order of its volumes.
+pub(crate) fn claim_names(pod: &Pod) -> impl Iterator<Item = &str> {
+    spec(pod)
+        .into_iter()
+        .flat_map(|spec| spec.volumes.iter().flatten())
+        .filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+}

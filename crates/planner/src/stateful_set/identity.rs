@@ -1,0 +1,108 @@
+//! Names, labels and owners of a set's pods.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::json;
+
+use super::storage::update_storage;
+use crate::objects::{controller_of, controller_ref, guarded_patch, label, name, uid};
+use crate::plan::Action;
+
+/// The label with the pod's own name.
+pub const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
+/// The label with the pod's ordinal.
+pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
+/// The label with the revision that the pod was made from.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// What a label's value can hold, in bytes.
+const LABEL_VALUE_MAX: usize = 63;
+
+/// The name of the pod with this ordinal.
+pub fn pod_name(set: &StatefulSet, ordinal: i64) -> String {
+    format!("{}-{ordinal}", name(&set.metadata))
+}
+
+/// The set's name and the ordinal that a pod's name tells of. `None` for names that no set gives (`web-01`).
+pub fn parent_and_ordinal(pod_name: &str) -> Option<(&str, i64)> {
+    let (parent, digits) = pod_name.rsplit_once('-')?;
+    let ordinal: i64 = digits.parse().ok()?;
+    (ordinal >= 0 && ordinal.to_string() == digits && !parent.is_empty()).then_some((parent, ordinal))
+}
+
+/// The ordinal of a pod that the set could have made, by its name.
+pub fn ordinal_of(set: &StatefulSet, pod: &Pod) -> Option<i64> {
+    let (parent, ordinal) = parent_and_ordinal(name(&pod.metadata))?;
+    (parent == name(&set.metadata)).then_some(ordinal)
+}
+
+/// Whether the set manages the object.
+pub fn is_owned(set: &StatefulSet, meta: &ObjectMeta) -> bool {
+    controller_of(meta).is_some_and(|owner| owner.uid == uid(&set.metadata))
+}
+
+/// The first ordinal.
+pub fn start_ordinal(set: &StatefulSet) -> i64 {
+    let start = set.spec.as_ref().and_then(|spec| spec.ordinals.as_ref()?.start);
+    start.unwrap_or(0).max(0).into()
+}
+
+/// How many pods are wanted.
+pub fn replicas(set: &StatefulSet) -> i64 {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0).into()
+}
+
+/// The value of the revision label: the revision's name, or its hash alone where the name does not fit.
+pub fn revision_label(revision: &str) -> &str {
+    if revision.len() <= LABEL_VALUE_MAX {
+        return revision;
+    }
+    revision.rsplit_once('-').map_or(revision, |(_, hash)| hash)
+}
+
+/// The revision that the pod was made from, as its label says it.
+pub fn pod_revision(pod: &Pod) -> &str {
+    label(&pod.metadata, REVISION_LABEL).unwrap_or_default()
+}
+
+/// The pod with this ordinal, made from `template` (`newVersionedStatefulSetPod`).
+pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i64) -> Pod {
+    let meta = template.metadata.clone().unwrap_or_default();
+    let name = pod_name(set, ordinal);
+    let mut labels = meta.labels.unwrap_or_default();
+    labels.insert(POD_NAME_LABEL.to_owned(), name.clone());
+    labels.insert(POD_INDEX_LABEL.to_owned(), ordinal.to_string());
+    labels.insert(REVISION_LABEL.to_owned(), revision_label(revision).to_owned());
+    let mut spec = template.spec.clone().unwrap_or_default();
+    spec.hostname = Some(name.clone());
+    spec.subdomain = set.spec.as_ref().and_then(|s| s.service_name.clone()).filter(|s| !s.is_empty());
+    update_storage(set, ordinal, &mut spec);
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name),
+            generate_name: Some(format!("{}-", set.metadata.name.as_deref().unwrap_or_default())),
+            namespace: set.metadata.namespace.clone(),
+            labels: Some(labels),
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![controller_ref(set)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
+}
+
+/// Whether the labels that name the pod are right.
+pub(super) fn identity_matches(pod: &Pod, ordinal: i64) -> bool {
+    let meta = &pod.metadata;
+    label(meta, POD_NAME_LABEL) == meta.name.as_deref()
+        && label(meta, POD_INDEX_LABEL) == Some(ordinal.to_string().as_str())
+}
+
+/// Puts the labels right that name the pod.
+pub(super) fn repair_identity(pod: &Pod, ordinal: i64) -> Action {
+    let labels = json!({POD_NAME_LABEL: pod.metadata.name, POD_INDEX_LABEL: ordinal.to_string()});
+    guarded_patch(pod, json!({"metadata": {"labels": labels}}))
+}

@@ -1,0 +1,264 @@
+//! StatefulSets: identity, storage, order, updates and revisions (`pkg/controller/statefulset`).
+//!
+//! Read [`plan_set`] from top to bottom: who belongs to the set, what its template is, replicas upward, the
+//! condemned downward, the update, the history, the status. Each step adds to the plan and says what it waits
+//! for; whatever must come after an answer from the API is left to the next plan.
+
+mod identity;
+mod revisions;
+mod rolling_update;
+mod scale;
+mod snapshot;
+mod status;
+mod storage;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+
+pub use identity::{
+    POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL, ordinal_of, parent_and_ordinal, pod_name, pod_revision,
+    replicas, revision_label, start_ordinal,
+};
+pub use revisions::revision_template;
+pub(crate) use revisions::safe_encode;
+pub use storage::{claim_name, claim_names, claim_templates};
+
+use crate::objects::{controller_of, controller_ref, is_terminating, name, owners, set_owners, uid};
+use crate::plan::Plan;
+use crate::world::{Key, Object, World};
+use crate::{Planner, check};
+use revisions::Revisions;
+use snapshot::Snapshot;
+
+/// Why a set waits: the reasons in its plan's `waiting_on`.
+pub mod reasons {
+    /// A pod is not Ready: the next one is not made, and no other is taken down (OrderedReady); or it is the
+    /// last one that the set's goal needs.
+    pub const PREDECESSOR_NOT_READY: &str = "PredecessorNotReady";
+    /// A wanted pod is terminating; its successor of the same name is made once it is gone.
+    pub const PREDECESSOR_TERMINATING: &str = "PredecessorTerminating";
+    /// A pod is Ready, but not for `minReadySeconds` yet.
+    pub const MIN_READY_SECONDS: &str = "MinReadySeconds";
+    /// A claim is being deleted: a pod that mounts it is made once it is gone.
+    pub const CLAIM_TERMINATING: &str = "ClaimTerminating";
+    /// A pod that the set does not manage has the name that the set's pod needs.
+    pub const NAME_HELD_BY_FOREIGN_POD: &str = "NameHeldByForeignPod";
+    /// A scale-down waits for a pod that stays and is not available.
+    pub const SURVIVOR_UNHEALTHY: &str = "SurvivorUnhealthy";
+    /// A pod that is scaled away is terminating.
+    pub const CONDEMNED_TERMINATING: &str = "CondemnedTerminating";
+    /// A pod to be scaled away is not Ready while another is not either.
+    pub const CONDEMNED_UNHEALTHY: &str = "CondemnedUnhealthy";
+    /// An update waits for a pod to become available.
+    pub const UPDATE_WAITS_FOR_READY: &str = "UpdateWaitsForReady";
+    /// The partition keeps pods at their revision.
+    pub const PARTITION_HOLDS: &str = "PartitionHolds";
+    /// Pods are updated when somebody deletes them.
+    pub const ON_DELETE: &str = "OnDelete";
+    /// The set, or its namespace, is being deleted.
+    pub const BEING_DELETED: &str = "BeingDeleted";
+}
+
+/// The StatefulSet controller.
+pub struct StatefulSetPlanner;
+
+impl Planner for StatefulSetPlanner {
+    fn name(&self) -> &'static str {
+        "statefulset-controller"
+    }
+
+    fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
+        let meta = object.metadata();
+        let ns = crate::objects::namespace(meta);
+        let owner = controller_of(meta).filter(|o| o.kind == "StatefulSet").map(|o| Key::new(ns, &o.name));
+        match object {
+            Object::StatefulSet(set) => vec![Key::of(&set.metadata)],
+            Object::Pod(_) => {
+                let mut keys: Vec<Key> = owner.into_iter().collect();
+                keys.extend(snapshot::set_of_pod_name(ns, name(meta)).filter(|key| !keys.contains(key)));
+                keys.retain(|key| world.stateful_sets.get(&key.namespace, &key.name).is_some());
+                keys
+            }
+            Object::PersistentVolumeClaim(_) => sets_of_claim(world, ns, name(meta)),
+            Object::ControllerRevision(_) => owner.into_iter().collect(),
+            Object::Namespace(_) => {
+                world.stateful_sets.in_namespace(name(meta)).map(|s| Key::of(&s.metadata)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn plan(&self, world: &World, key: &Key, now: Timestamp) -> Plan {
+        let Some(snapshot) = Snapshot::of(world, key) else { return Plan::default() };
+        let plan = plan_set(&snapshot, now);
+        debug_assert_eq!(check::violations(world, key, &plan, now), Vec::<String>::new());
+        plan
+    }
+}
+
+/// The sets whose claims have names like this one.
+fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
+    let concerns = |set: &StatefulSet| {
+        storage::claim_templates(set).iter().any(|template| {
+            let rest = claim.strip_prefix(name(&template.metadata)).and_then(|rest| rest.strip_prefix('-'));
+            rest.and_then(parent_and_ordinal).is_some_and(|(parent, _)| parent == name(&set.metadata))
+        })
+    };
+    let sets = world.stateful_sets.in_namespace(ns);
+    sets.filter(|set| concerns(set)).map(|set| Key::of(&set.metadata)).collect()
+}
+
+/// One identity and the pod that has it now.
+struct Replica<'w> {
+    ordinal: i64,
+    name: String,
+    pod: Option<&'w Pod>,
+}
+
+/// A snapshot, sorted.
+struct View<'s, 'w> {
+    snapshot: &'s Snapshot<'w>,
+    revisions: &'s Revisions<'w>,
+    now: Timestamp,
+    /// The first ordinal.
+    start: i64,
+    /// The wanted ordinals, upward.
+    replicas: Vec<Replica<'w>>,
+    /// Owned pods outside the wanted ordinals, downward.
+    condemned: Vec<Replica<'w>>,
+}
+
+fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    if do_plan_adoption(snapshot, &mut plan) {
+        return plan;
+    }
+    let revisions = revisions::do_plan_revisions(snapshot, &mut plan);
+    let view = View::new(snapshot, &revisions, now);
+    if snapshot.is_terminating {
+        let message =
+            "it is being deleted; its pods go with it, its claims stay unless they are owned".to_owned();
+        plan.wait(snapshot.set, snapshot.set, reasons::BEING_DELETED, message);
+    } else {
+        scale::do_plan_retention(&view, &mut plan);
+        let complete = scale::do_plan_replicas(&view, &mut plan);
+        if complete {
+            scale::do_plan_condemned(&view, &mut plan);
+        } else {
+            view.wait_for_survivors(&mut plan);
+        }
+        rolling_update::do_plan_update(&view, &mut plan);
+        revisions::do_plan_history(snapshot, &revisions, &mut plan);
+    }
+    status::do_plan_status(&view, &mut plan);
+    view.requeue_for_availability(&mut plan);
+    // A pod needs its revision, and in order it needs its claims; otherwise one failure need not stop the rest.
+    plan.independent =
+        !revisions.is_new && (!view.is_ordered() || storage::claim_templates(snapshot.set).is_empty());
+    plan
+}
+
+/// Takes orphans and lets strays go (`PodControllerRefManager`). `true`: plan again when that is done.
+fn do_plan_adoption(snapshot: &Snapshot<'_>, plan: &mut Plan) -> bool {
+    let set = snapshot.set;
+    for stray in snapshot.strays.iter().filter(|pod| !is_terminating(&pod.metadata)) {
+        let rest: Vec<_> =
+            owners(&stray.metadata).iter().filter(|owner| owner.uid != uid(&set.metadata)).cloned().collect();
+        plan.actions.push(set_owners(*stray, &rest));
+    }
+    if !snapshot.is_terminating {
+        let with_us = |held: &[_]| held.iter().cloned().chain([controller_ref(set)]).collect::<Vec<_>>();
+        for orphan in &snapshot.orphans {
+            plan.actions.push(set_owners(*orphan, &with_us(owners(&orphan.metadata))));
+        }
+        for orphan in &snapshot.orphan_revisions {
+            plan.actions.push(set_owners(*orphan, &with_us(owners(&orphan.metadata))));
+        }
+    }
+    plan.independent = true;
+    !plan.actions.is_empty()
+}
+
+impl<'s, 'w> View<'s, 'w> {
+    fn new(snapshot: &'s Snapshot<'w>, revisions: &'s Revisions<'w>, now: Timestamp) -> Self {
+        let set: &StatefulSet = snapshot.set;
+        let start = start_ordinal(set);
+        let end = start + replicas(set);
+        let mut by_ordinal: BTreeMap<i64, &'w Pod> =
+            snapshot.pods.iter().filter_map(|pod| Some((ordinal_of(set, pod)?, *pod))).collect();
+        let replica = |ordinal, pod| Replica { ordinal, name: pod_name(set, ordinal), pod };
+        let replicas = (start..end).map(|ordinal| replica(ordinal, by_ordinal.remove(&ordinal))).collect();
+        let condemned =
+            by_ordinal.into_iter().rev().map(|(ordinal, pod)| replica(ordinal, Some(pod))).collect();
+        Self { snapshot, revisions, now, start, replicas, condemned }
+    }
+
+    fn is_ordered(&self) -> bool {
+        let spec = self.snapshot.set.spec.as_ref();
+        spec.and_then(|spec| spec.pod_management_policy.as_deref()) != Some("Parallel")
+    }
+
+    fn min_ready_seconds(&self) -> i32 {
+        self.snapshot.set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+    }
+
+    fn is_rolling_update(&self) -> bool {
+        let strategy = self.snapshot.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        strategy.and_then(|s| s.type_.as_deref()) != Some("OnDelete")
+    }
+
+    /// `None` when the set says nothing about rolling updates at all.
+    fn partition(&self) -> Option<i64> {
+        let strategy = self.snapshot.set.spec.as_ref()?.update_strategy.as_ref()?;
+        Some(strategy.rolling_update.as_ref()?.partition.unwrap_or(0).max(0).into())
+    }
+
+    /// Whether updates may spend their budget. In order that takes every replica in place (available or not:
+    /// the budget counts that) and nothing left to scale down.
+    fn has_scaled(&self) -> bool {
+        let all_exist = self.replicas.iter().all(|replica| replica.pod.is_some());
+        !self.is_ordered() || (all_exist && self.condemned.is_empty())
+    }
+
+    /// Whether a condemned pod may be deleted now: a healthy one always, an unhealthy one only when it is the
+    /// lowest unhealthy one of all.
+    fn may_go(&self, pod: &Pod) -> bool {
+        let all = self.replicas.iter().chain(self.condemned.iter().rev());
+        let first_unhealthy = all.filter_map(|replica| replica.pod).find(|pod| !scale::is_healthy(pod));
+        self.is_available(pod) || first_unhealthy.is_some_and(|first| std::ptr::eq(first, pod))
+    }
+
+    /// Who waits for the replica at `index`: the next pod to be made, or else the set.
+    fn what_waits(&self, index: usize) -> String {
+        let next = self.replicas.iter().skip(index + 1).find(|replica| replica.pod.is_none());
+        next.filter(|_| self.is_ordered()).map_or_else(
+            || format!("statefulset {}", name(&self.snapshot.set.metadata)),
+            |next| next.name.clone(),
+        )
+    }
+
+    /// In order, a scale-down waits until all that stay are available.
+    fn wait_for_survivors(&self, plan: &mut Plan) {
+        let Some(condemned) = self.condemned.first() else { return };
+        let unhealthy = self.replicas.iter().find_map(|r| r.pod.filter(|pod| !self.is_available(pod)));
+        if let Some(pod) = unhealthy {
+            let message =
+                format!("{} goes once {}, which stays, is available", condemned.name, name(&pod.metadata));
+            plan.wait(self.snapshot.set, pod, reasons::SURVIVOR_UNHEALTHY, message);
+        }
+    }
+
+    /// `availableReplicas` changes by the clock alone.
+    fn requeue_for_availability(&self, plan: &mut Plan) {
+        for pod in &self.snapshot.pods {
+            if let Some(rest) = crate::pods::available_in(pod, self.min_ready_seconds(), self.now)
+                && !rest.is_zero()
+            {
+                plan.requeue(rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Replacing pods of another revision: from the highest ordinal down to the partition, never more at a time
+//! than may be unavailable (KEP-961).
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::identity::{pod_revision, revision_label};
+use super::scale::do_plan_deletion;
+use super::storage::storage_matches;
+use super::{Replica, View, reasons};
+use crate::objects::is_terminating;
+use crate::plan::Plan;
+use crate::pods::{is_available, is_terminal, stuck_reason};
+
+/// Plans the next step of an update.
+pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
+    let scaled = view.has_scaled();
+    let mut budget = max_unavailable(view).saturating_sub(unavailable(view));
+    let mut first_held = None;
+    for replica in view.replicas.iter().rev() {
+        let Some(pod) = replica.pod else { continue };
+        if is_terminating(&pod.metadata) || is_terminal(pod) || !needs_replacement(view, replica, pod) {
+            continue;
+        }
+        if !view.is_available(pod) {
+            if goes_first(view, pod) {
+                do_plan_deletion(view, pod, plan);
+            }
+        } else if scaled && budget > 0 {
+            budget -= 1;
+            do_plan_deletion(view, pod, plan);
+        } else {
+            first_held = first_held.or(Some(replica));
+        }
+    }
+    if let Some(replica) = first_held {
+        wait_for_others(view, replica, plan);
+    }
+    wait_for_somebody(view, plan);
+}
+
+/// An outdated pod that is of no use now costs nothing. In order only one that is stuck may go: others may
+/// depend on one that merely is not Ready yet.
+fn goes_first(view: &View<'_, '_>, pod: &Pod) -> bool {
+    !view.is_ordered() || stuck_reason(pod).is_some()
+}
+
+fn needs_replacement(view: &View<'_, '_>, replica: &Replica<'_>, pod: &Pod) -> bool {
+    let in_reach = view.is_rolling_update() && replica.ordinal >= view.start + view.partition().unwrap_or(0);
+    (in_reach && is_outdated(view, pod)) || !storage_matches(view.snapshot.set, replica.ordinal, pod)
+}
+
+fn is_outdated(view: &View<'_, '_>, pod: &Pod) -> bool {
+    pod_revision(pod) != revision_label(view.revisions.update_name())
+}
+
+/// How many replicas may be unavailable: a percentage is rounded down, and never below 1.
+pub(super) fn max_unavailable(view: &View<'_, '_>) -> usize {
+    let strategy = view.snapshot.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+    let wanted = strategy.and_then(|s| s.rolling_update.as_ref()?.max_unavailable.as_ref());
+    let count = match wanted {
+        Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(1),
+        Some(IntOrString::String(percent)) => {
+            let percent: usize = percent.trim_end_matches('%').parse().unwrap_or(0);
+            view.replicas.len().saturating_mul(percent) / 100
+        }
+        None => 1,
+    };
+    count.max(1)
+}
+
+fn unavailable(view: &View<'_, '_>) -> usize {
+    view.replicas.iter().filter(|replica| !replica.pod.is_some_and(|pod| view.is_available(pod))).count()
+}
+
+/// Says for which pod an update waits.
+fn wait_for_others(view: &View<'_, '_>, held: &Replica<'_>, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    let obstacle = view
+        .replicas
+        .iter()
+        .rev()
+        .filter_map(|replica| replica.pod)
+        .find(|pod| !view.is_available(pod))
+        .or_else(|| view.condemned.iter().find_map(|replica| replica.pod));
+    if let Some(pod) = obstacle {
+        let name = crate::objects::name(&pod.metadata);
+        let message = format!("{} is updated once {name} is available", held.name);
+        plan.wait(set, pod, reasons::UPDATE_WAITS_FOR_READY, message);
+    }
+}
+
+/// Says what is left for somebody to do: lower the partition, or delete pods.
+fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    let outdated: Vec<&Replica<'_>> =
+        view.replicas.iter().filter(|r| r.pod.is_some_and(|pod| is_outdated(view, pod))).collect();
+    let Some(first) = outdated.first() else { return };
+    if !view.is_rolling_update() {
+        let message = format!(
+            "{} of {} pods are of an older revision and are replaced when you delete them (OnDelete), for instance: \
+             delete pod {}",
+            outdated.len(),
+            view.replicas.len(),
+            first.name
+        );
+        plan.wait(set, set, reasons::ON_DELETE, message);
+        return;
+    }
+    let partition = view.partition().unwrap_or(0);
+    let held = outdated.iter().filter(|r| r.ordinal < view.start + partition).count();
+    if held > 0 {
+        let message = format!(
+            "the partition ({partition}) keeps {held} pods at their revision; lower \
+             spec.updateStrategy.rollingUpdate.partition to update them"
+        );
+        plan.wait(set, set, reasons::PARTITION_HOLDS, message);
+    }
+}
+
+impl View<'_, '_> {
+    /// Whether the pod counts as available and is there to stay.
+    pub(super) fn is_available(&self, pod: &Pod) -> bool {
+        !is_terminating(&pod.metadata) && is_available(pod, self.min_ready_seconds(), self.now)
+    }
+}

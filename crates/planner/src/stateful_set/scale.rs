@@ -1,0 +1,263 @@
+//! Bringing replicas up in order and taking the condemned down in the reverse order.
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
+
+use super::identity::{identity_matches, new_pod, repair_identity, revision_label};
+use super::storage::{self, Blocked, Retention};
+use super::{Replica, View, reasons};
+use crate::objects::{delete, is_terminating, name, namespace};
+use crate::plan::{Action, EventType, Plan};
+use crate::pods::{available_in, is_running_and_ready, is_terminal, phase};
+use crate::world::{object_ref, to_value};
+
+/// How many pods one plan makes or deletes at most; the next plan goes on from there.
+pub(super) const BURST: usize = 500;
+
+/// Walks the wanted ordinals upward. Says whether the way is free for what comes after: every replica is
+/// available, or nobody asked for order.
+pub(super) fn do_plan_replicas(view: &View<'_, '_>, plan: &mut Plan) -> bool {
+    let mut made = 0;
+    for (index, replica) in view.replicas.iter().enumerate() {
+        let goes_on = match replica.pod {
+            None if made == BURST => false,
+            None => {
+                made += 1;
+                do_plan_creation(view, replica, plan)
+            }
+            Some(pod) => do_plan_pod(view, index, replica, pod, plan),
+        };
+        if !goes_on && view.is_ordered() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Makes a missing pod, claims first. `false`: others wait for it.
+fn do_plan_creation(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut Plan) -> bool {
+    let set = view.snapshot.set;
+    let pod_name = &replica.name;
+    if let Some(holder) = view.snapshot.foreign_holder(pod_name) {
+        let what =
+            if is_terminating(&holder.metadata) { "which is terminating" } else { "delete or rename it" };
+        let message =
+            format!("{pod_name} cannot be made: a pod that is not the set's holds its name; {what}");
+        plan.wait(set, holder, reasons::NAME_HELD_BY_FOREIGN_POD, message);
+        return false;
+    }
+    match storage::blocking_claim(set, replica.ordinal, view.snapshot.claims) {
+        Some(Blocked::Terminating(claim)) => {
+            let message = format!(
+                "{pod_name} is made once its old claim {} is gone, which is being deleted",
+                name(&claim.metadata)
+            );
+            plan.wait(set, claim, reasons::CLAIM_TERMINATING, message);
+            return false;
+        }
+        Some(Blocked::Stale(claim)) => {
+            let claim_name = name(&claim.metadata);
+            let message =
+                format!("{pod_name} is made once claim {claim_name} is gone, which goes with its last pod");
+            plan.wait(set, claim, reasons::CLAIM_TERMINATING, message);
+            return false;
+        }
+        None => {}
+    }
+    create_missing_claims(view, replica, plan);
+    let (template, revision) = view.template_for(replica.ordinal);
+    plan.actions.push(Action::Create(to_value(&new_pod(set, &template, revision, replica.ordinal))));
+    let message = format!("create Pod {pod_name} in StatefulSet {} successful", name(&set.metadata));
+    plan.record(&object_ref(set), EventType::Normal, "SuccessfulCreate", message);
+    false
+}
+
+fn create_missing_claims(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    for claim in storage::new_claims(set, replica.ordinal) {
+        let claim_name = name(&claim.metadata);
+        match view.snapshot.claims.get(namespace(&set.metadata), claim_name) {
+            None => {
+                let message = format!(
+                    "create Claim {claim_name} Pod {} in StatefulSet {} success",
+                    replica.name,
+                    name(&set.metadata)
+                );
+                plan.actions.push(Action::Create(to_value(&claim)));
+                plan.record(&object_ref(set), EventType::Normal, "SuccessfulCreate", message);
+            }
+            // Told when the pod is made, and not again at every look.
+            Some(held) if replica.pod.is_none() => tell_conflict(view, replica, held, plan),
+            Some(_) => {}
+        }
+    }
+}
+
+fn tell_conflict(view: &View<'_, '_>, replica: &Replica<'_>, claim: &PersistentVolumeClaim, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    if matches!(storage::retention(set, replica.ordinal, claim, None), Retention::Conflict) {
+        let message = format!(
+            "PersistentVolumeClaim {} has a conflicting OwnerReference that acts as a managing controller, the \
+             retention policy is ignored for this claim",
+            name(&claim.metadata)
+        );
+        plan.record(&object_ref(set), EventType::Warning, "ConflictingController", message);
+    }
+}
+
+/// Looks after a pod that exists. `false`: others wait for it.
+fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &Pod, plan: &mut Plan) -> bool {
+    let set = view.snapshot.set;
+    let others = view.what_waits(index);
+    if is_terminating(&pod.metadata) {
+        let message = format!("{others} waits until {} is gone, which is terminating", replica.name);
+        plan.wait(set, pod, reasons::PREDECESSOR_TERMINATING, message);
+        return false;
+    }
+    if is_terminal(pod) {
+        do_plan_recreation(view, pod, plan);
+        return false;
+    }
+    if !identity_matches(pod, replica.ordinal) {
+        plan.actions.push(repair_identity(pod, replica.ordinal));
+        let message =
+            format!("update Pod {} in StatefulSet {} successful", replica.name, name(&set.metadata));
+        plan.record(&object_ref(set), EventType::Normal, "SuccessfulUpdate", message);
+    }
+    if phase(pod) != "Running"
+        && storage::blocking_claim(set, replica.ordinal, view.snapshot.claims).is_none()
+    {
+        create_missing_claims(view, replica, plan);
+    }
+    match available_in(pod, view.min_ready_seconds(), view.now) {
+        None => {
+            let message = format!("{others} waits until {} is Ready", replica.name);
+            plan.wait(set, pod, reasons::PREDECESSOR_NOT_READY, message);
+            false
+        }
+        Some(rest) if !rest.is_zero() => {
+            plan.requeue(rest);
+            let message = format!(
+                "{others} waits until {} has been Ready for {} s (minReadySeconds)",
+                replica.name,
+                view.min_ready_seconds()
+            );
+            plan.wait(set, pod, reasons::MIN_READY_SECONDS, message);
+            false
+        }
+        Some(_) => true,
+    }
+}
+
+/// A pod that has ended for good is deleted; the next plan makes it again.
+fn do_plan_recreation(view: &View<'_, '_>, pod: &Pod, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    let (pod_name, set_name, ns) = (name(&pod.metadata), name(&set.metadata), namespace(&set.metadata));
+    let (event_type, reason, how) = match phase(pod) {
+        "Failed" => (EventType::Warning, "RecreatingFailedPod", "failed"),
+        _ => (EventType::Normal, "RecreatingTerminatedPod", "terminated"),
+    };
+    let message = format!("StatefulSet {ns}/{set_name} is recreating {how} Pod {pod_name}");
+    plan.record(&object_ref(set), event_type, reason, message);
+    do_plan_deletion(view, pod, plan);
+}
+
+/// Deletes a pod and says so.
+pub(super) fn do_plan_deletion(view: &View<'_, '_>, pod: &Pod, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    plan.actions.push(delete(pod));
+    let message =
+        format!("delete Pod {} in StatefulSet {} successful", name(&pod.metadata), name(&set.metadata));
+    plan.record(&object_ref(set), EventType::Normal, "SuccessfulDelete", message);
+}
+
+/// Walks the condemned downward.
+pub(super) fn do_plan_condemned(view: &View<'_, '_>, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    for replica in view.condemned.iter().take(BURST) {
+        let Some(pod) = replica.pod else { continue };
+        if is_terminating(&pod.metadata) {
+            let message = format!("the next pod goes once {} is gone, which is terminating", replica.name);
+            plan.wait(set, pod, reasons::CONDEMNED_TERMINATING, message);
+        } else if view.is_ordered() && !view.may_go(pod) {
+            let message = format!(
+                "{} is not Ready, and others are not either: a scale-down does not make it worse; it goes once it \
+                 is Ready",
+                replica.name
+            );
+            plan.wait(set, pod, reasons::CONDEMNED_UNHEALTHY, message);
+        } else if storage::when_scaled(set) != "Delete" || claims_settled(view, replica, pod) {
+            // Claims that go with the pod must have it as their owner first: `do_plan_retention` sees to that,
+            // and the pod is for the next plan.
+            do_plan_deletion(view, pod, plan);
+        }
+        if view.is_ordered() {
+            return;
+        }
+    }
+}
+
+fn claims_settled(view: &View<'_, '_>, replica: &Replica<'_>, pod: &Pod) -> bool {
+    let set = view.snapshot.set;
+    storage::claim_names(set, replica.ordinal).all(|claim| {
+        view.snapshot.claims.get(namespace(&set.metadata), &claim).is_none_or(|claim| {
+            !matches!(storage::retention(set, replica.ordinal, claim, Some(pod)), Retention::Change(_))
+        })
+    })
+}
+
+/// Gives every claim the owners that the retention policy wants.
+pub(super) fn do_plan_retention(view: &View<'_, '_>, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    let wanted = view.replicas.iter().map(|replica| (replica, None));
+    let removed = view.condemned.iter().map(|replica| (replica, replica.pod));
+    for (replica, removed) in wanted.chain(removed) {
+        for claim in storage::claim_names(set, replica.ordinal) {
+            let Some(claim) = view.snapshot.claims.get(namespace(&set.metadata), &claim) else { continue };
+            let goes_with_a_pod_that_is_gone = replica.pod.is_none()
+                && storage::blocking_claim(set, replica.ordinal, view.snapshot.claims).is_some();
+            if is_terminating(&claim.metadata) || goes_with_a_pod_that_is_gone {
+                continue;
+            }
+            if let Retention::Change(action) = storage::retention(set, replica.ordinal, claim, removed) {
+                plan.actions.push(action);
+            }
+        }
+    }
+}
+
+/// Whether a pod is healthy: Running, Ready and staying (`isHealthy`).
+pub(super) fn is_healthy(pod: &Pod) -> bool {
+    is_running_and_ready(pod) && !is_terminating(&pod.metadata)
+}
+
+impl View<'_, '_> {
+    /// What a new pod of this ordinal is made from, and the revision's name (`newVersionedStatefulSetPod`).
+    pub(super) fn template_for(&self, ordinal: i64) -> (PodTemplateSpec, &str) {
+        if self.needs_current_revision(ordinal)
+            && self.revisions.current_name() != self.revisions.update_name()
+        {
+            let template = super::revisions::revision_template(&self.revisions.current);
+            return (template, self.revisions.current_name());
+        }
+        let template = self.snapshot.set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+        (template, self.revisions.update_name())
+    }
+
+    /// Whether pods of this ordinal are kept at the current revision (`isCurrentRevisionNeeded`).
+    fn needs_current_revision(&self, ordinal: i64) -> bool {
+        if !self.is_rolling_update() {
+            return false;
+        }
+        match self.partition() {
+            Some(partition) => ordinal < self.start + partition,
+            // Without a `rollingUpdate` section upstream goes by how many are left at the current revision.
+            None => {
+                let current = revision_label(self.revisions.current_name());
+                let left = self.snapshot.pods.iter().filter(|pod| {
+                    !is_terminating(&pod.metadata) && super::identity::pod_revision(pod) == current
+                });
+                ordinal < self.start + i64::try_from(left.count()).unwrap_or(i64::MAX)
+            }
+        }
+    }
+}

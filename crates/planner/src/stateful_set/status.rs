@@ -1,0 +1,62 @@
+//! The set's status: counts of what is, never of what should be.
+
+use k8s_openapi::api::apps::v1::StatefulSetStatus;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::View;
+use super::identity::{pod_revision, replicas, revision_label};
+use crate::objects::is_terminating;
+use crate::plan::{Action, Plan};
+use crate::pods::{is_available, is_running_and_ready};
+use crate::world::to_value;
+
+/// Writes the status when it says something else than before.
+pub(super) fn do_plan_status(view: &View<'_, '_>, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    let status = status(view);
+    if set.status.as_ref() != Some(&status) {
+        let mut object = (*set).clone();
+        object.status = Some(status);
+        plan.actions.push(Action::ReplaceStatus(to_value(&object)));
+    }
+}
+
+/// The status of the set as it is now. Conditions are somebody else's and stay as they are.
+fn status(view: &View<'_, '_>) -> StatefulSetStatus {
+    let set = view.snapshot.set;
+    let pods = &view.snapshot.pods;
+    let count = |counts: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(pods.iter().filter(|pod| counts(pod)).count()).unwrap_or(i32::MAX)
+    };
+    let of_revision = |revision: &str| {
+        let label = revision_label(revision);
+        count(&|pod| !is_terminating(&pod.metadata) && pod_revision(pod) == label)
+    };
+    let update = view.revisions.update_name();
+    let mut current = view.revisions.current_name();
+    let updated = of_revision(update);
+    let ready = count(&is_running_and_ready);
+    let all = count(&|_| true);
+    let wanted = i32::try_from(replicas(set)).unwrap_or(i32::MAX);
+    // `completeRollingUpdate`; upstream forgets it under OnDelete.
+    if updated == wanted && ready == wanted && all == wanted {
+        current = update;
+    }
+    StatefulSetStatus {
+        observed_generation: set.metadata.generation,
+        replicas: all,
+        ready_replicas: some(ready),
+        available_replicas: Some(count(&|pod| is_available(pod, view.min_ready_seconds(), view.now))),
+        current_replicas: some(of_revision(current)),
+        updated_replicas: some(updated),
+        current_revision: Some(current.to_owned()),
+        update_revision: Some(update.to_owned()),
+        collision_count: Some(view.revisions.collision_count),
+        conditions: set.status.as_ref().and_then(|s| s.conditions.clone()),
+    }
+}
+
+/// Upstream leaves these counts out when they are zero.
+fn some(count: i32) -> Option<i32> {
+    (count != 0).then_some(count)
+}
