@@ -1,6 +1,7 @@
 //! What the table of kinds is made of.
 
 use apimachinery::field::FieldError;
+use apimachinery::names;
 use apimachinery::status::Status;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -139,6 +140,12 @@ pub trait Strategy: Sync {
     /// Fills in defaults as upstream's `SetDefaults_*` does. Must be idempotent.
     fn set_defaults(&self, _object: &mut Value) {}
 
+    /// Whether the status that a client sends on create is kept, as upstream does for nodes, which tell
+    /// about themselves as they register.
+    fn keeps_status_on_create(&self) -> bool {
+        false
+    }
+
     /// Removes what a client may not set on create. By default `status` is dropped when the kind has a
     /// status subresource; the handlers do that.
     fn prepare_for_create(&self, _object: &mut Value) {}
@@ -165,7 +172,7 @@ pub trait Strategy: Sync {
     /// How names of this kind must look; the error's detail otherwise. Upstream's default is a DNS
     /// subdomain.
     fn validate_name(&self, name: &str) -> Result<(), String> {
-        if name.is_empty() { Err("must not be empty".to_owned()) } else { Ok(()) }
+        names::dns1123_subdomain(name)
     }
 
     /// The columns of `kubectl get`. By default Name and Age.

@@ -12,9 +12,12 @@
 //! ```
 
 pub mod bootstrap;
+mod check;
 pub mod kind;
 mod kinds;
 mod lookup;
+mod meta;
+mod pod_spec;
 mod print;
 mod value;
 
@@ -22,3 +25,4 @@ pub use bootstrap::bootstrap_objects;
 pub use kind::{ClusterView, Column, Kind, Scale, Scope, Strategy, Subresource};
 pub use kinds::KINDS;
 pub use lookup::{by_gvk, by_resource, by_word, key, namespace_prefix, storage_prefix};
+pub use meta::{validate_object_meta, validate_object_meta_update};

@@ -1,6 +1,7 @@
 //! What the kinds' table rows have in common: columns, names, ages, lists that are cut short.
 
 use apimachinery::meta::ObjectExt;
+use apimachinery::time;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -55,10 +56,7 @@ pub(crate) fn age(object: &Value, now: Timestamp) -> Value {
 
 /// The time since a timestamp as people read it: `5d3h`; `<unknown>` when there is none.
 pub(crate) fn since(timestamp: &str, now: Timestamp) -> String {
-    match timestamp.parse::<Timestamp>() {
-        Ok(then) => format!("{}s", now.duration_since(then).as_secs()),
-        Err(_) => UNKNOWN.to_owned(),
-    }
+    time::parse(timestamp).map_or_else(|| UNKNOWN.to_owned(), |then| time::human_age(then, now))
 }
 
 /// The text, or `<none>`.

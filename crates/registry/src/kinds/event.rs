@@ -1,6 +1,13 @@
 //! `v1` Event.
 
-use crate::kind::{Kind, Scope, Strategy};
+use apimachinery::field::{FieldError, Path};
+use apimachinery::meta::ObjectExt;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::kind::{Column, Kind, Scope, Strategy};
+use crate::print::{self, NAME, UNKNOWN, column, wide};
+use crate::value::{is_empty, number, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -19,7 +26,105 @@ pub(crate) static KIND: Kind = Kind {
     strategy: &Rules,
 };
 
-/// Upstream: pkg/registry, pkg/apis.
+const COLUMNS: &[Column] = &[
+    column("Last Seen", "string", "Time since the event happened last."),
+    column("Type", "string", "Normal or Warning."),
+    column("Reason", "string", "What happened, in one word."),
+    column("Object", "string", "What the event is about."),
+    wide("Subobject", "string", "The part of the object that the event is about."),
+    wide("Source", "string", "Who told of the event."),
+    column("Message", "string", "What happened, in a sentence."),
+    wide("First Seen", "string", "Time since the event happened first."),
+    wide("Count", "string", "How often the event happened."),
+    Column { priority: 1, ..NAME },
+];
+
+/// Upstream: `pkg/registry/core/event`, `legacyValidateEvent`.
 struct Rules;
 
-impl Strategy for Rules {}
+impl Strategy for Rules {
+    fn validate(&self, event: &Value) -> Vec<FieldError> {
+        let about = text(&event["involvedObject"]["namespace"]);
+        let own = event.namespace();
+        // Events about things without a namespace live in default (or where old clients put them).
+        let fits = about == own || (about.is_empty() && matches!(own, "default" | "kube-system"));
+        if fits {
+            return Vec::new();
+        }
+        let path = Path::new("involvedObject").child("namespace");
+        vec![FieldError::invalid(&path, about, "does not match event.namespace")]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn row(&self, event: &Value, now: Timestamp) -> Vec<Value> {
+        let since = |time: &Value| print::since(text(time), now);
+        let event_time = since(&event["eventTime"]);
+        let or_else = |time: &Value, other: &str| match since(time) {
+            unknown if unknown == UNKNOWN => other.to_owned(),
+            known => known,
+        };
+        let first_seen = or_else(&event["firstTimestamp"], &event_time);
+        let series = &event["series"];
+        let (last_seen, count) = if series.is_null() {
+            (or_else(&event["lastTimestamp"], &first_seen), number(&event["count"]).max(1))
+        } else {
+            (since(&series["lastObservedTime"]), number(&series["count"]))
+        };
+        let about = &event["involvedObject"];
+        let kind = text(&about["kind"]).to_lowercase();
+        let target = match text(&about["name"]) {
+            "" => kind,
+            name => format!("{kind}/{name}"),
+        };
+        vec![
+            last_seen.into(),
+            text(&event["type"]).into(),
+            text(&event["reason"]).into(),
+            target.into(),
+            text(&about["fieldPath"]).into(),
+            source(event).into(),
+            text(&event["message"]).trim().into(),
+            first_seen.into(),
+            count.into(),
+            print::name(event),
+        ]
+    }
+
+    fn selectable_fields(&self, event: &Value) -> Vec<(&'static str, String)> {
+        let about = |field: &str| text(&event["involvedObject"][field]).to_owned();
+        vec![
+            ("involvedObject.kind", about("kind")),
+            ("involvedObject.namespace", about("namespace")),
+            ("involvedObject.name", about("name")),
+            ("involvedObject.uid", about("uid")),
+            ("involvedObject.apiVersion", about("apiVersion")),
+            ("involvedObject.resourceVersion", about("resourceVersion")),
+            ("involvedObject.fieldPath", about("fieldPath")),
+            ("reason", text(&event["reason"]).to_owned()),
+            ("reportingComponent", text(&event["reportingComponent"]).to_owned()),
+            ("source", component(event).to_owned()),
+            ("type", text(&event["type"]).to_owned()),
+        ]
+    }
+}
+
+/// Who told of the event, in the old field or the new.
+fn component(event: &Value) -> &str {
+    match text(&event["source"]["component"]) {
+        "" => text(&event["reportingComponent"]),
+        component => component,
+    }
+}
+
+/// The component, and the host it runs on (`formatEventSource`).
+fn source(event: &Value) -> String {
+    let host = if is_empty(&event["source"]["host"]) {
+        text(&event["reportingInstance"])
+    } else {
+        text(&event["source"]["host"])
+    };
+    if host.is_empty() { component(event).to_owned() } else { format!("{}, {host}", component(event)) }
+}

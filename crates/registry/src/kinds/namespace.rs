@@ -1,6 +1,13 @@
 //! `v1` Namespace.
 
-use crate::kind::{Kind, Scope, Strategy, Subresource};
+use apimachinery::meta::ObjectExt;
+use apimachinery::names;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
+use crate::print::{self, AGE, NAME, column};
+use crate::value::{default_to, is_empty, object, object_in, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -19,7 +26,86 @@ pub(crate) static KIND: Kind = Kind {
     strategy: &Rules,
 };
 
-/// Upstream: pkg/registry, pkg/apis.
+/// Carries the namespace's name, so that selectors can name it.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// The entry of `spec.finalizers` that stands for the namespace's own contents.
+const CONTENTS_FINALIZER: &str = "kubernetes";
+
+const COLUMNS: &[Column] = &[NAME, column("Status", "string", "Active, or Terminating once deleted."), AGE];
+
+/// Upstream: `pkg/registry/core/namespace`.
 struct Rules;
 
-impl Strategy for Rules {}
+impl Strategy for Rules {
+    fn set_defaults(&self, namespace: &mut Value) {
+        let name = namespace.name().to_owned();
+        if !name.is_empty()
+            && let Some(labels) = object_in(namespace.meta_mut(), "labels")
+        {
+            labels.insert(NAME_LABEL.into(), name.into());
+        }
+        if let Some(status) = object(namespace, "status") {
+            default_to(status, "phase", "Active");
+        }
+    }
+
+    fn prepare_for_create(&self, namespace: &mut Value) {
+        // Once more: a generated name was not known when the defaults were set.
+        self.set_defaults(namespace);
+        namespace["status"] = json!({"phase": "Active"});
+        if let Some(spec) = object(namespace, "spec") {
+            let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
+            if finalizers.is_null() {
+                *finalizers = json!([]);
+            }
+            if let Some(list) = finalizers.as_array_mut()
+                && !list.iter().any(|f| f == CONTENTS_FINALIZER)
+            {
+                list.push(CONTENTS_FINALIZER.into());
+            }
+        }
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        if let Some(spec) = object(new, "spec") {
+            spec.insert("finalizers".into(), old["spec"]["finalizers"].clone());
+        }
+    }
+
+    /// A label: namespaces are part of DNS names.
+    fn validate_name(&self, name: &str) -> Result<(), String> {
+        names::dns1123_label(name)
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn row(&self, namespace: &Value, now: Timestamp) -> Vec<Value> {
+        vec![print::name(namespace), text(&namespace["status"]["phase"]).into(), print::age(namespace, now)]
+    }
+
+    fn selectable_fields(&self, namespace: &Value) -> Vec<(&'static str, String)> {
+        vec![
+            ("name", namespace.name().to_owned()),
+            ("status.phase", text(&namespace["status"]["phase"]).to_owned()),
+        ]
+    }
+
+    fn mark_terminating(&self, namespace: &mut Value) {
+        if let Some(status) = object(namespace, "status") {
+            status.insert("phase".into(), "Terminating".into());
+        }
+    }
+
+    fn is_held(&self, namespace: &Value) -> bool {
+        !is_empty(&namespace["spec"]["finalizers"])
+    }
+
+    fn finalize(&self, stored: &mut Value, sent: &Value) {
+        if let Some(spec) = object(stored, "spec") {
+            spec.insert("finalizers".into(), sent["spec"]["finalizers"].clone());
+        }
+    }
+}

@@ -1,6 +1,16 @@
 //! `v1` Pod.
 
-use crate::kind::{Kind, Scope, Strategy, Subresource};
+mod row;
+
+use apimachinery::field::{FieldError, Path};
+use apimachinery::meta::ObjectExt;
+use apimachinery::time;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
+use crate::pod_spec::{self, For};
+use crate::value::{default_to, object, object_in, text, truth};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -25,7 +35,145 @@ pub(crate) static KIND: Kind = Kind {
     strategy: &Rules,
 };
 
-/// Upstream: pkg/registry, pkg/apis.
+/// How long a pod stays on a node that is not ready or cannot be reached, in seconds
+/// (upstream's admission plugin DefaultTolerationSeconds).
+const DEFAULT_TOLERATION_SECONDS: i64 = 300;
+
+/// Upstream: `pkg/registry/core/pod/strategy.go`, `pkg/apis/core/v1/defaults.go`.
 struct Rules;
 
-impl Strategy for Rules {}
+impl Strategy for Rules {
+    fn set_defaults(&self, pod: &mut Value) {
+        if let Some(spec) = object(pod, "spec") {
+            pod_spec::default_pod_spec(spec);
+            pod_spec::default_pod(spec);
+        }
+    }
+
+    /// Also what upstream's admission plugins ServiceAccount, Priority and DefaultTolerationSeconds fill in.
+    fn prepare_for_create(&self, pod: &mut Value) {
+        if let Some(spec) = object(pod, "spec") {
+            default_to(spec, "serviceAccountName", "default");
+            default_to(spec, "serviceAccount", "default");
+            default_to(spec, "priority", 0);
+            default_to(spec, "preemptionPolicy", "PreemptLowerPriority");
+            let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
+            if tolerations.is_null() {
+                *tolerations = json!([]);
+            }
+            if let Some(list) = tolerations.as_array_mut() {
+                tolerate_node_faults(list);
+            }
+        }
+        let qos_class = pod_spec::qos_class(&pod["spec"]);
+        pod["status"] = json!({"phase": "Pending", "qosClass": qos_class});
+    }
+
+    fn validate(&self, pod: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        pod_spec::validate_pod_spec(&mut errors, &Path::new("spec"), &pod["spec"], For::Pod);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        pod_spec::validate_pod_spec_update(&mut errors, &new["spec"], &old["spec"]);
+        errors
+    }
+
+    fn warnings(&self, pod: &Value) -> Vec<String> {
+        pod_spec::pod_spec_warnings(&Path::new("spec"), &pod["spec"])
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        row::COLUMNS
+    }
+
+    fn row(&self, pod: &Value, now: Timestamp) -> Vec<Value> {
+        row::row(pod, now)
+    }
+
+    fn selectable_fields(&self, pod: &Value) -> Vec<(&'static str, String)> {
+        let (spec, status) = (&pod["spec"], &pod["status"]);
+        vec![
+            ("spec.nodeName", text(&spec["nodeName"]).to_owned()),
+            ("spec.restartPolicy", text(&spec["restartPolicy"]).to_owned()),
+            ("spec.schedulerName", text(&spec["schedulerName"]).to_owned()),
+            ("spec.serviceAccountName", text(&spec["serviceAccountName"]).to_owned()),
+            ("spec.hostNetwork", truth(&spec["hostNetwork"]).to_string()),
+            ("status.phase", text(&status["phase"]).to_owned()),
+            ("status.podIP", text(&status["podIP"]).to_owned()),
+            ("status.nominatedNodeName", text(&status["nominatedNodeName"]).to_owned()),
+        ]
+    }
+
+    fn default_grace_period(&self, pod: &Value) -> Option<i64> {
+        let spec = &pod["spec"];
+        if text(&spec["nodeName"]).is_empty()
+            || matches!(text(&pod["status"]["phase"]), "Succeeded" | "Failed")
+        {
+            return Some(0);
+        }
+        let seconds = spec["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+        // A negative grace period is read as the shortest one.
+        Some(if seconds < 0 { 1 } else { seconds })
+    }
+
+    /// Upstream: `BindingREST.setPodNodeAndMetadata` and `assignPod`.
+    fn bind(&self, pod: &mut Value, binding: &Value, now: Timestamp) -> Result<(), String> {
+        let name = pod.name().to_owned();
+        if pod.is_terminating() {
+            return Err(format!("pod {name} is being deleted, cannot be assigned to a host"));
+        }
+        let bound = text(&pod["spec"]["nodeName"]);
+        if !bound.is_empty() {
+            return Err(format!("pod {name} is already assigned to node {bound:?}"));
+        }
+        let target = &binding["target"];
+        if !matches!(text(&target["kind"]), "" | "Node") || text(&target["name"]).is_empty() {
+            return Err("a binding's target must be a Node, by name".to_owned());
+        }
+        for map in ["annotations", "labels"] {
+            for (key, value) in binding.meta_map(map).into_iter().flatten() {
+                if let Some(own) = object_in(pod.meta_mut(), map) {
+                    own.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        if let Some(spec) = object(pod, "spec") {
+            spec.insert("nodeName".into(), target["name"].clone());
+        }
+        set_scheduled(pod, now);
+        Ok(())
+    }
+}
+
+fn set_scheduled(pod: &mut Value, now: Timestamp) {
+    let condition = json!({
+        "type": "PodScheduled", "status": "True", "lastProbeTime": null,
+        "lastTransitionTime": time::format_seconds(now),
+    });
+    let Some(status) = object(pod, "status") else { return };
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if conditions.is_null() {
+        *conditions = json!([]);
+    }
+    let Some(list) = conditions.as_array_mut() else { return };
+    list.retain(|c| c["type"] != "PodScheduled");
+    list.push(condition);
+}
+
+fn tolerate_node_faults(tolerations: &mut Vec<Value>) {
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = tolerations.iter().any(|toleration| {
+            let (its_key, effect) = (text(&toleration["key"]), text(&toleration["effect"]));
+            (its_key.is_empty() || its_key == key) && matches!(effect, "" | "NoExecute")
+        });
+        if !tolerated {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": DEFAULT_TOLERATION_SECONDS,
+            }));
+        }
+    }
+}

@@ -1,6 +1,11 @@
 //! `v1` ServiceAccount.
 
-use crate::kind::{Kind, Scope, Strategy};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::kind::{Column, Kind, Scope, Strategy};
+use crate::print::{self, AGE, NAME, column};
+use crate::value::items;
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -19,7 +24,17 @@ pub(crate) static KIND: Kind = Kind {
     strategy: &Rules,
 };
 
-/// Upstream: pkg/registry, pkg/apis.
+const COLUMNS: &[Column] = &[NAME, column("Secrets", "string", "How many secrets the account names."), AGE];
+
+/// Upstream: `ValidateServiceAccount`, which checks the metadata only.
 struct Rules;
 
-impl Strategy for Rules {}
+impl Strategy for Rules {
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn row(&self, account: &Value, now: Timestamp) -> Vec<Value> {
+        vec![print::name(account), items(&account["secrets"]).len().into(), print::age(account, now)]
+    }
+}
