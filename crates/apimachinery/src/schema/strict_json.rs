@@ -41,10 +41,14 @@ impl Parsed {
 /// # Errors
 /// When the text is no JSON, or nests deeper than [`MAX_DEPTH`].
 pub fn parse(text: &[u8]) -> Result<Parsed, Error> {
+    parse_at(text, 0)
+}
+
+/// As [`parse`], for JSON that stands `depth` levels deep in something larger.
+pub(crate) fn parse_at(text: &[u8], depth: usize) -> Result<Parsed, Error> {
     let mut duplicates = BTreeSet::new();
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value =
-        Seed { trail: &Trail::top(), depth: 0, duplicates: &mut duplicates }.deserialize(&mut reader)?;
+    let value = Seed { trail: &Trail::top(), depth, duplicates: &mut duplicates }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(Parsed { value, duplicates: duplicates.into_iter().collect() })
 }
