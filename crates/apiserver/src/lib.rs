@@ -1,7 +1,39 @@
 //! The Kubernetes API over a store: HTTPS, authentication, one handler file per verb, generic over
 //! `registry::KINDS`.
 //!
-//! It is not a controller and acts on nothing. **Its one rule: every write of every object, stead's own
+//! It is not a controller and acts on nothing: it refuses, completes, stores and tells. What is particular
+//! about a kind stands in its `registry::Strategy`. **Its one rule: every write of every object, stead's own
 //! too, goes through these handlers.**
+//!
+//! [`ApiServer::service`] is the API without a socket, for a `kube::Client` in the same process;
+//! [`ApiServer::serve`] puts it on a TLS listener.
 
+mod api;
+mod bind;
+mod body;
+mod codec;
+mod container;
+mod content;
+mod discovery;
+mod handlers;
+mod life;
+mod negotiate;
 pub mod node_streams;
+mod openapi;
+mod options;
+mod patching;
+pub mod pki;
+mod query;
+mod respond;
+mod route;
+mod selection;
+mod serve;
+mod storage;
+mod table;
+mod user;
+mod websocket;
+
+pub use api::{ApiServer, ApiService, Config};
+pub use bind::{BindError, bind};
+pub use body::Body;
+pub use user::UserInfo;

@@ -1,0 +1,279 @@
+//! The API as a service: one request in, one answer out, no sockets.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use apimachinery::status::Status;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
+use registry::{Scope, Subresource};
+use store::Store;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::handlers;
+use crate::node_streams::NodeStreams;
+use crate::query::Query;
+use crate::respond::{self, Answer};
+use crate::route::{self, Route, Target};
+use crate::user::{self, UserInfo};
+use crate::{discovery, openapi};
+
+/// The largest body of a request (upstream: `MaxRequestBodyBytes`).
+pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What an [`ApiServer`] works with.
+pub struct Config {
+    /// Where objects live.
+    pub store: Arc<dyn Store>,
+    /// The range of cluster IPs, for instance `10.43.0.0/16`.
+    pub service_cidr: String,
+    /// Where logs and exec come from.
+    pub streams: Arc<dyn NodeStreams>,
+}
+
+/// The Kubernetes API over a store. Cheap to clone: all clones are one server.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # fn client(config: apiserver::Config) -> kube::Client {
+/// let api = apiserver::ApiServer::new(config);
+/// let user = apiserver::UserInfo::internal("system:kube-controller-manager");
+/// kube::Client::new(api.service(user), "default")
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    admission: Mutex<()>,
+    shutdown: CancellationToken,
+}
+
+/// A request whose body has arrived.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) user: UserInfo,
+    /// The connection, when it can be taken over for a WebSocket.
+    pub(crate) upgrade: Option<OnUpgrade>,
+}
+
+impl ApiServer {
+    /// An API over what the config names. Nothing is read or written yet; see [`ApiServer::bootstrap`].
+    pub fn new(config: Config) -> Self {
+        let inner = Inner { config, admission: Mutex::new(()), shutdown: CancellationToken::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The API as `user` sees it, for use in this process.
+    pub fn service(&self, user: UserInfo) -> ApiService {
+        ApiService { api: self.clone(), user }
+    }
+
+    /// Makes the objects that every cluster has (namespaces, the default StorageClass), unless they exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn bootstrap(&self) -> Result<(), Status> {
+        for object in registry::bootstrap_objects() {
+            let said = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+            let kind = registry::by_gvk(&said("apiVersion"), &said("kind"))
+                .ok_or_else(|| Status::internal(format!("no kind for the bootstrap object {object}")))?;
+            let namespace = match kind.scope {
+                Scope::Cluster => String::new(),
+                Scope::Namespaced => object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned(),
+            };
+            let target = Target { kind, namespace, name: String::new(), subresource: None };
+            match self.make(&target, object, false, &mut Vec::new()).await {
+                Ok(_) => {}
+                Err(status) if status.reason == "AlreadyExists" => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all watches and log streams, so that connections can close.
+    pub fn end_streams(&self) {
+        self.inner.shutdown.cancel();
+    }
+
+    pub(crate) fn shutdown_token(&self) -> &CancellationToken {
+        &self.inner.shutdown
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.inner.config.store
+    }
+
+    pub(crate) fn streams(&self) -> &dyn NodeStreams {
+        &*self.inner.config.streams
+    }
+
+    pub(crate) fn service_cidr(&self) -> &str {
+        &self.inner.config.service_cidr
+    }
+
+    pub(crate) fn admission_lock(&self) -> &Mutex<()> {
+        &self.inner.admission
+    }
+
+    async fn answer(&self, request: Request) -> Answer {
+        let path = request.path.clone();
+        match AssertUnwindSafe(self.route(request)).catch_unwind().await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(status)) => respond::refusal(&status),
+            Err(_) => {
+                tracing::error!(path, "a handler panicked");
+                respond::refusal(&Status::internal("a handler of stead failed; its log says why"))
+            }
+        }
+    }
+
+    async fn route(&self, request: Request) -> Result<Answer, Status> {
+        let route = route::parse(&request.path)?;
+        user::authorize(&request.user, &request.method, &request.path, &route)?;
+        if let Route::Resource(target) = route {
+            return self.resource(request, target).await;
+        }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Status::method_not_allowed());
+        }
+        match route {
+            Route::Health => Ok(respond::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok")),
+            Route::OpenApiIndex => Ok(openapi::index()),
+            Route::OpenApi(group_version) => openapi::document(&group_version),
+            other => discovery::answer(&other, &request.headers),
+        }
+    }
+
+    async fn resource(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        match target.subresource {
+            None if target.name.is_empty() => self.collection(request, target).await,
+            None => self.object(request, target).await,
+            Some(part) => self.subresource(request, target, part).await,
+        }
+    }
+
+    async fn collection(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        match request.method {
+            Method::GET if request.query.flag("watch") => {
+                handlers::watch::watch(self, &request, &target).await
+            }
+            Method::GET => handlers::list::list(self, &request, &target).await,
+            Method::POST => handlers::create::create(self, &request, &target).await,
+            Method::DELETE => handlers::delete_collection::delete_collection(self, &request, &target).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    async fn object(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        match request.method {
+            Method::GET => handlers::get::get(self, &request, &target).await,
+            Method::PUT => handlers::update::update(self, &request, &target).await,
+            Method::PATCH => handlers::patch::patch(self, &request, &target).await,
+            Method::DELETE => handlers::delete::delete(self, &request, &target).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    async fn subresource(
+        &self,
+        request: Request,
+        target: Target,
+        part: Subresource,
+    ) -> Result<Answer, Status> {
+        match (part, &request.method) {
+            (Subresource::Status, _) => handlers::status::status(self, &request, &target).await,
+            (Subresource::Scale, _) => handlers::scale::scale(self, &request, &target).await,
+            (Subresource::Finalize, &Method::PUT) => {
+                handlers::finalize::finalize(self, &request, &target).await
+            }
+            (Subresource::Binding, &Method::POST) => {
+                handlers::binding::binding(self, &request, &target).await
+            }
+            (Subresource::Eviction, &Method::POST) => {
+                handlers::eviction::eviction(self, &request, &target).await
+            }
+            (Subresource::Log, &Method::GET) => handlers::log::log(self, &request, &target).await,
+            (Subresource::Exec, &Method::GET | &Method::POST) => {
+                handlers::exec::exec(self, request, &target).await
+            }
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+}
+
+/// [`ApiServer`] as a tower service, for one user.
+#[derive(Clone)]
+pub struct ApiService {
+    api: ApiServer,
+    user: UserInfo,
+}
+
+impl<B> tower::Service<http::Request<B>> for ApiService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Answer, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let Self { api, user } = self.clone();
+        let (mut parts, body) = request.into_parts();
+        Box::pin(async move {
+            let body = match collect(body).await {
+                Ok(body) => body,
+                Err(status) => return Ok(respond::refusal(&status)),
+            };
+            let request = Request {
+                method: parts.method,
+                path: parts.uri.path().to_owned(),
+                query: Query::parse(parts.uri.query().unwrap_or_default()),
+                headers: parts.headers,
+                body,
+                user,
+                upgrade: parts.extensions.remove::<OnUpgrade>(),
+            };
+            Ok(api.answer(request).await)
+        })
+    }
+}
+
+async fn collect<B>(body: B) -> Result<Bytes, Status>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Err(_) => Err(Status::new(408, "Timeout", "the body of the request did not arrive in time")),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::too_large(MAX_BODY_BYTES)),
+        Ok(Err(error)) => Err(Status::bad_request(format!("the body of the request broke off: {error}"))),
+    }
+}

@@ -1,0 +1,22 @@
+//! POST of a new object.
+
+use apimachinery::status::Status;
+use http::StatusCode;
+use registry::Scope;
+
+use crate::api::{ApiServer, Request};
+use crate::content;
+use crate::options::WriteOptions;
+use crate::respond::Answer;
+use crate::route::Target;
+
+pub(crate) async fn create(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
+    if target.kind.scope == Scope::Namespaced && target.namespace.is_empty() {
+        return Err(Status::bad_request("an empty namespace may not be set during creation"));
+    }
+    let options = WriteOptions::from_request(request)?;
+    let mut warnings = Vec::new();
+    let object = content::decode_kind(request, target.kind, options.field_validation, &mut warnings)?;
+    let stored = api.make(target, object, options.dry_run, &mut warnings).await?;
+    super::show(request, target, StatusCode::CREATED, &stored, &warnings)
+}

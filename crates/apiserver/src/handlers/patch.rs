@@ -1,0 +1,45 @@
+//! PATCH of an object: JSON patch, merge patch, strategic merge patch.
+
+use apimachinery::status::Status;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::update::check_name;
+use crate::api::{ApiServer, Request};
+use crate::content;
+use crate::life::Part;
+use crate::options::WriteOptions;
+use crate::patching::Patch;
+use crate::respond::Answer;
+use crate::route::Target;
+use crate::storage::Update;
+
+pub(crate) async fn patch(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
+    patch_part(api, request, target, Part::Main).await
+}
+
+/// Patches the part of the object that `part` names.
+pub(crate) async fn patch_part(
+    api: &ApiServer,
+    request: &Request,
+    target: &Target,
+    part: Part,
+) -> Result<Answer, Status> {
+    let options = WriteOptions::from_request(request)?;
+    let patch = Patch::from_request(request)?;
+    let mut warnings = Vec::new();
+    let update = Update { target, part, dry_run: options.dry_run, warnings: &mut warnings };
+    let change = |old: &Value, warnings: &mut Vec<String>| {
+        let mut new = patch.apply(old)?;
+        for field in ["apiVersion", "kind"] {
+            if new[field] != old[field] {
+                return Err(Status::bad_request(format!("{field} cannot be changed by a patch")));
+            }
+        }
+        check_name(target, &new)?;
+        content::check_shape(&mut new, options.field_validation, patch.duplicates.clone(), warnings)?;
+        Ok(new)
+    };
+    let stored = api.update(update, change).await?.into_stored();
+    super::show(request, target, StatusCode::OK, &stored, &warnings)
+}

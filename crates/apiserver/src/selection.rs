@@ -1,0 +1,118 @@
+//! Which objects a list or a watch is about: label and field selectors.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use apimachinery::meta::ObjectExt;
+use apimachinery::status::Status;
+use apimachinery::{fields, labels};
+use registry::Kind;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::query::Query;
+
+/// What an object must satisfy to be shown.
+pub(crate) struct Selection {
+    kind: &'static Kind,
+    labels: Option<labels::Selector>,
+    fields: Option<fields::Selector>,
+    /// Whether a field besides the name and the namespace is asked for: then the whole object is read.
+    deep: bool,
+}
+
+/// As much of an object as most selectors look at.
+#[derive(Deserialize)]
+struct Shallow<'a> {
+    #[serde(borrow)]
+    metadata: ShallowMeta<'a>,
+}
+
+#[derive(Deserialize)]
+struct ShallowMeta<'a> {
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+impl Selection {
+    /// Reads `labelSelector` and `fieldSelector`. 400 for selectors that cannot be understood and for fields
+    /// that the kind does not offer.
+    pub(crate) fn from_query(kind: &'static Kind, query: &Query) -> Result<Self, Status> {
+        let labels = query
+            .get("labelSelector")
+            .map(labels::Selector::parse)
+            .transpose()
+            .map_err(|e| Status::bad_request(format!("unable to parse requirement: {e}")))?;
+        let fields = query
+            .get("fieldSelector")
+            .map(fields::Selector::parse)
+            .transpose()
+            .map_err(|e| Status::bad_request(e.to_string()))?
+            .filter(|f| !f.is_empty());
+        let mut deep = false;
+        if let Some(fields) = &fields {
+            let offered = kind.strategy.selectable_fields(&Value::Null);
+            for term in fields.terms() {
+                if matches!(term.field.as_str(), "metadata.name" | "metadata.namespace") {
+                    continue;
+                }
+                if !offered.iter().any(|(field, _)| *field == term.field) {
+                    return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
+                }
+                deep = true;
+            }
+        }
+        Ok(Self { kind, labels, fields, deep })
+    }
+
+    /// Whether every object is shown.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_none() && self.fields.is_none()
+    }
+
+    /// The one name that can be shown, when the selector says so.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.fields.as_ref()?.required("metadata.name")
+    }
+
+    /// Whether the stored object is shown.
+    pub(crate) fn matches(&self, bytes: &[u8]) -> Result<bool, Status> {
+        if self.is_everything() {
+            return Ok(true);
+        }
+        let broken = |e: serde_json::Error| {
+            Status::internal(format!("the store holds an object that is no JSON: {e}"))
+        };
+        if self.deep {
+            let object: Value = serde_json::from_slice(bytes).map_err(broken)?;
+            let found = self.kind.strategy.selectable_fields(&object);
+            let value_of = |field: &str| match field {
+                "metadata.name" => object.name(),
+                "metadata.namespace" => object.namespace(),
+                _ => found.iter().find(|(f, _)| *f == field).map(|(_, v)| v.as_str()).unwrap_or_default(),
+            };
+            let shown = self.fields.as_ref().is_none_or(|f| f.matches(value_of));
+            return Ok(shown && self.labels_match_object(&object));
+        }
+        let shallow: Shallow<'_> = serde_json::from_slice(bytes).map_err(broken)?;
+        let meta = &shallow.metadata;
+        let value_of = |field: &str| if field == "metadata.name" { &*meta.name } else { &*meta.namespace };
+        let shown = self.fields.as_ref().is_none_or(|f| f.matches(value_of));
+        Ok(shown && self.labels.as_ref().is_none_or(|l| l.matches(&meta.labels)))
+    }
+
+    fn labels_match_object(&self, object: &Value) -> bool {
+        let Some(selector) = &self.labels else { return true };
+        let labels: BTreeMap<String, String> = object
+            .meta_map("labels")
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+            .collect();
+        selector.matches(&labels)
+    }
+}

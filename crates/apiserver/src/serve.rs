@@ -1,0 +1,125 @@
+//! The API on a TLS listener: HTTP/1.1 and HTTP/2, client certificates, bounds, an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use crate::api::ApiServer;
+use crate::pki::Pki;
+use crate::user::UserInfo;
+
+/// Connections at once; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+/// Requests at once on one HTTP/2 connection (upstream's default is 250).
+const MAX_STREAMS: u32 = 1000;
+/// The request line and all headers together.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// How long a client may take for the TLS handshake, and for the headers of a request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A silent HTTP/2 connection is asked for a sign of life this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long requests under way may take at the end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// A pause when the system has no more file descriptors to accept with.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl ApiServer {
+    /// Serves until `shutdown` resolves, then ends watches and waits a moment for the rest.
+    pub async fn serve(&self, listener: TcpListener, pki: &Pki, shutdown: impl Future<Output = ()> + Send) {
+        let acceptor = TlsAcceptor::from(pki.server_config());
+        let graceful = GracefulShutdown::new();
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = accept(&listener, &permits) => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => {
+                    let connection = Connection {
+                        api: self.clone(),
+                        acceptor: acceptor.clone(),
+                        watcher: graceful.watcher(),
+                        _permit: permit,
+                    };
+                    tokio::spawn(connection.run(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        self.end_streams();
+        if tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await.is_err() {
+            tracing::info!("some connections were still open at the end");
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+struct Connection {
+    api: ApiServer,
+    acceptor: TlsAcceptor,
+    watcher: Watcher,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection without TCP_NODELAY");
+        }
+        let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        };
+        let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let user =
+            certificate.and_then(|c| UserInfo::from_certificate(c)).unwrap_or_else(UserInfo::anonymous);
+        let service = TowerToHyperService::new(self.api.service(user));
+        let connection = builder().serve_connection_with_upgrades(TokioIo::new(tls), service).into_owned();
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection broke");
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .keep_alive_interval(KEEP_ALIVE);
+    builder
+}

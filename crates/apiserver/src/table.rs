@@ -1,0 +1,153 @@
+//! Objects as clients asked to see them: whole, as rows of a table, or their metadata alone.
+
+use apimachinery::status::Status;
+use bytes::Bytes;
+use jiff::Timestamp;
+use registry::Kind;
+use serde_json::{Value, json};
+use store::Revision;
+
+use crate::codec::{self, Stored};
+use crate::negotiate::{Form, IncludeObject};
+
+/// Turns objects of one kind into answers of one form.
+pub(crate) struct Renderer {
+    kind: &'static Kind,
+    form: Form,
+    prefix: String,
+}
+
+/// `meta/v1.ListMeta`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListMeta {
+    pub(crate) revision: Revision,
+    /// The token for the next page.
+    pub(crate) continue_token: Option<String>,
+    /// How many more there are, when that is known.
+    pub(crate) remaining: Option<u64>,
+}
+
+impl ListMeta {
+    fn to_json(&self) -> Value {
+        let mut meta = json!({"resourceVersion": self.revision.to_string()});
+        if let Some(token) = &self.continue_token {
+            meta["continue"] = token.as_str().into();
+            if let Some(remaining) = self.remaining {
+                meta["remainingItemCount"] = remaining.into();
+            }
+        }
+        meta
+    }
+}
+
+impl Renderer {
+    pub(crate) fn new(kind: &'static Kind, form: Form) -> Self {
+        Self { kind, form, prefix: codec::prefix(kind) }
+    }
+
+    /// One object as a whole answer.
+    pub(crate) fn one(&self, stored: &Stored) -> Result<Bytes, Status> {
+        let mut out = Vec::new();
+        self.write(&mut out, stored, true)?;
+        Ok(Bytes::from(out))
+    }
+
+    /// Appends one object as it stands in a watch event or an answer of its own. In a table the columns
+    /// are told when `with_columns`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, stored: &Stored, with_columns: bool) -> Result<(), Status> {
+        match self.form {
+            Form::Object => codec::write_object(out, &self.prefix, &stored.bytes, stored.revision),
+            Form::Partial => put(out, &partial(&codec::decode(stored)?)),
+            Form::Table(include) => {
+                let row = self.row(stored, include, Timestamp::now())?;
+                let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
+                put(out, &self.table(&meta, vec![row], with_columns));
+            }
+        }
+        Ok(())
+    }
+
+    /// A list as a whole answer.
+    pub(crate) fn list(&self, items: &[Stored], meta: &ListMeta) -> Result<Bytes, Status> {
+        let mut out = Vec::new();
+        match self.form {
+            Form::Object => {
+                let head = json!({"kind": format!("{}List", self.kind.kind), "apiVersion": self.kind.api_version(),
+                    "metadata": meta.to_json()});
+                self.write_items(&mut out, &head, items, |out, item| {
+                    codec::write_object(out, &self.prefix, &item.bytes, item.revision);
+                    Ok(())
+                })?;
+            }
+            Form::Partial => {
+                let head = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": meta.to_json()});
+                self.write_items(&mut out, &head, items, |out, item| {
+                    put(out, &partial(&codec::decode(item)?));
+                    Ok(())
+                })?;
+            }
+            Form::Table(include) => {
+                let now = Timestamp::now();
+                let rows: Result<Vec<Value>, Status> =
+                    items.iter().map(|item| self.row(item, include, now)).collect();
+                put(&mut out, &self.table(meta, rows?, true));
+            }
+        }
+        Ok(Bytes::from(out))
+    }
+
+    /// `head` with `items` as its last field, without holding the items twice.
+    fn write_items(
+        &self,
+        out: &mut Vec<u8>,
+        head: &Value,
+        items: &[Stored],
+        write: impl Fn(&mut Vec<u8>, &Stored) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        out.reserve(items.iter().map(|i| i.bytes.len() + 40).sum::<usize>() + 200);
+        put(out, head);
+        out.pop();
+        out.extend_from_slice(br#","items":["#);
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write(out, item)?;
+        }
+        out.extend_from_slice(b"]}");
+        Ok(())
+    }
+
+    fn row(&self, stored: &Stored, include: IncludeObject, now: Timestamp) -> Result<Value, Status> {
+        let object = codec::decode(stored)?;
+        let cells = self.kind.strategy.row(&object, now);
+        let mut row = json!({"cells": cells});
+        match include {
+            IncludeObject::None => {}
+            IncludeObject::Metadata => row["object"] = partial(&object),
+            IncludeObject::Object => row["object"] = object,
+        }
+        Ok(row)
+    }
+
+    fn table(&self, meta: &ListMeta, rows: Vec<Value>, with_columns: bool) -> Value {
+        let columns: Vec<Value> =
+            self.kind.strategy.columns().iter().filter(|_| with_columns).map(column).collect();
+        json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta.to_json(),
+            "columnDefinitions": columns, "rows": rows})
+    }
+}
+
+fn column(column: &registry::Column) -> Value {
+    json!({"name": column.name, "type": column.column_type, "format": column.format,
+        "description": column.description, "priority": column.priority})
+}
+
+fn partial(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}
+
+fn put(out: &mut Vec<u8>, value: &Value) {
+    serde_json::to_writer(out, value).expect("writing to memory");
+}

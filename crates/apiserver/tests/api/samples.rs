@@ -1,0 +1,37 @@
+//! A small valid object of every kind.
+
+use registry::Kind;
+use serde_json::{Value, json};
+
+/// An object of the kind, called `sample`.
+pub(crate) fn sample(kind: &Kind) -> Value {
+    let container = json!({"name": "c", "image": "busybox"});
+    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let content = match kind.kind {
+        "Namespace" | "Node" | "ServiceAccount" => json!({}),
+        "Pod" => json!({"spec": {"containers": [container]}}),
+        "Service" => json!({"spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]}}),
+        "Endpoints" => json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]}),
+        "ConfigMap" => json!({"data": {"a": "b"}}),
+        "Secret" => json!({"data": {"a": "Yg=="}}),
+        "PersistentVolumeClaim" => json!({"spec": claim}),
+        "PersistentVolume" => json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/data"}}}),
+        "Event" => json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "Tested",
+            "message": "tested", "type": "Normal"}),
+        "StatefulSet" => json!({"spec": {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}}),
+        "ControllerRevision" => json!({"revision": 1, "data": {"spec": {}}}),
+        "Lease" => json!({"spec": {"holderIdentity": "me", "leaseDurationSeconds": 10}}),
+        "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}],
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}),
+        "StorageClass" => json!({"provisioner": "example.com/disk"}),
+        other => panic!("{other} has no sample: add one"),
+    };
+    let mut object = content;
+    object["apiVersion"] = kind.api_version().into();
+    object["kind"] = kind.kind.into();
+    object["metadata"] = json!({"name": "sample", "labels": {"made": "here"}});
+    object
+}
