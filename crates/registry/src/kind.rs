@@ -94,6 +94,11 @@ impl Kind {
         }
     }
 
+    /// `PodList`: the kind of what a list answers.
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
     /// `pods` or `statefulsets.apps`: how refusals name the resource.
     pub fn resource(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }

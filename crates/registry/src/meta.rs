@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::check::{self, Errors};
 use crate::kind::Kind;
-use crate::value::{entries, items, text, truth};
+use crate::value::{entries, items, list_in, text, truth};
 
 /// The most that all annotations of an object may hold together, in bytes.
 const TOTAL_ANNOTATION_SIZE_LIMIT: usize = 256 << 10;
@@ -131,11 +131,7 @@ fn validate_finalizers(errors: &mut Errors, path: &Path, finalizers: &Value) {
 
 /// Adds a finalizer that is not there yet.
 pub(crate) fn add_finalizer(object: &mut Value, finalizer: &str) {
-    let list = object.meta_mut().entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
-    if list.is_null() {
-        *list = Value::Array(Vec::new());
-    }
-    if let Some(list) = list.as_array_mut()
+    if let Some(list) = list_in(object.meta_mut(), "finalizers")
         && !list.iter().any(|f| f == finalizer)
     {
         list.push(finalizer.into());

@@ -57,6 +57,22 @@ pub(crate) fn object_in<'a>(
     value.as_object_mut()
 }
 
+/// Sets a field, whatever stood there.
+pub(crate) fn set(parent: &mut Value, key: &str, value: impl Into<Value>) {
+    if let Some(map) = parent.as_object_mut() {
+        map.insert(key.to_owned(), value.into());
+    }
+}
+
+/// The list under `key` to write to, made when absent; `None` when something else stands there.
+pub(crate) fn list_in<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Vec<Value>> {
+    let value = parent.entry(key).or_insert(Value::Null);
+    if value.is_null() {
+        *value = Value::Array(Vec::new());
+    }
+    value.as_array_mut()
+}
+
 /// The items of the list under `key` that are objects, to write to.
 pub(crate) fn objects_mut<'a>(
     parent: &'a mut Map<String, Value>,

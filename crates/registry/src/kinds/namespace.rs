@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::print::{self, AGE, NAME, column};
-use crate::value::{default_to, is_empty, object, object_in, text};
+use crate::value::{default_to, is_empty, list_in, object, object_in, set, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -53,17 +53,11 @@ impl Strategy for Rules {
     fn prepare_for_create(&self, namespace: &mut Value) {
         // Once more: a generated name was not known when the defaults were set.
         self.set_defaults(namespace);
-        namespace["status"] = json!({"phase": "Active"});
-        if let Some(spec) = object(namespace, "spec") {
-            let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
-            if finalizers.is_null() {
-                *finalizers = json!([]);
-            }
-            if let Some(list) = finalizers.as_array_mut()
-                && !list.iter().any(|f| f == CONTENTS_FINALIZER)
-            {
-                list.push(CONTENTS_FINALIZER.into());
-            }
+        set(namespace, "status", json!({"phase": "Active"}));
+        if let Some(list) = object(namespace, "spec").and_then(|spec| list_in(spec, "finalizers"))
+            && !list.iter().any(|f| f == CONTENTS_FINALIZER)
+        {
+            list.push(CONTENTS_FINALIZER.into());
         }
     }
 

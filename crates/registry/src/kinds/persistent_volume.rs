@@ -11,7 +11,7 @@ use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::meta::add_finalizer;
 use crate::pod_spec::{self, canonical_quantities, validate_host_path, validate_node_selector};
 use crate::print::{self, AGE, NAME, UNSET, column, wide};
-use crate::value::{default_to, entries, is_empty, items, object, same, text};
+use crate::value::{default_to, entries, is_empty, items, object, same, set, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -80,7 +80,7 @@ impl Strategy for Rules {
 
     fn prepare_for_create(&self, volume: &mut Value) {
         add_finalizer(volume, PROTECTION_FINALIZER);
-        volume["status"] = json!({"phase": "Pending"});
+        set(volume, "status", json!({"phase": "Pending"}));
     }
 
     fn validate(&self, volume: &Value) -> Vec<FieldError> {

@@ -17,7 +17,7 @@ use crate::kinds::persistent_volume::{validate_access_modes, validate_storage_am
 use crate::meta::add_finalizer;
 use crate::pod_spec;
 use crate::print::{self, AGE, NAME, UNSET, column, wide};
-use crate::value::{default_to, is_empty, object, same, text};
+use crate::value::{default_to, is_empty, object, same, set, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -69,7 +69,7 @@ impl Strategy for Rules {
 
     fn prepare_for_create(&self, claim: &mut Value) {
         add_finalizer(claim, PROTECTION_FINALIZER);
-        claim["status"] = json!({"phase": "Pending"});
+        set(claim, "status", json!({"phase": "Pending"}));
     }
 
     fn validate(&self, claim: &Value) -> Vec<FieldError> {
@@ -84,10 +84,11 @@ impl Strategy for Rules {
         let mut munged = after.clone();
         if let Some(map) = munged.as_object_mut() {
             // Each may be set once; a bound claim may grow.
-            for field in ["volumeName", "storageClassName"] {
-                if is_empty(&before[field]) {
-                    map.insert(field.into(), before[field].clone());
-                }
+            if is_empty(&before["volumeName"]) {
+                map.insert("volumeName".into(), before["volumeName"].clone());
+            }
+            if before["storageClassName"].is_null() {
+                map.insert("storageClassName".into(), Value::Null);
             }
             if old["status"]["phase"] == "Bound" {
                 map.insert("resources".into(), before["resources"].clone());
@@ -104,7 +105,7 @@ impl Strategy for Rules {
         let storage = path.child("resources").child("requests").child("storage");
         let holds = &old["status"]["capacity"]["storage"];
         if compare(request(new), request(old)) == Some(Ordering::Less)
-            && !matches!(compare(request(new), holds), Some(Ordering::Greater))
+            && matches!(compare(request(new), holds), Some(Ordering::Less | Ordering::Equal))
         {
             errors.push(FieldError::forbidden(&storage, "field can not be less than status.capacity"));
         }

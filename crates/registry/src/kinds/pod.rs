@@ -6,11 +6,11 @@ use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
 use apimachinery::time;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::pod_spec::{self, For};
-use crate::value::{default_to, object, object_in, text, truth};
+use crate::value::{default_to, list_in, object, object_in, set, text, truth};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -57,16 +57,20 @@ impl Strategy for Rules {
             default_to(spec, "serviceAccount", "default");
             default_to(spec, "priority", 0);
             default_to(spec, "preemptionPolicy", "PreemptLowerPriority");
-            let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
-            if tolerations.is_null() {
-                *tolerations = json!([]);
-            }
-            if let Some(list) = tolerations.as_array_mut() {
-                tolerate_node_faults(list);
-            }
+            tolerate_node_faults(spec);
         }
         let qos_class = pod_spec::qos_class(&pod["spec"]);
-        pod["status"] = json!({"phase": "Pending", "qosClass": qos_class});
+        set(pod, "status", json!({"phase": "Pending", "qosClass": qos_class}));
+    }
+
+    /// What admission filled in stays when the client leaves it out.
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        if let Some(spec) = object(new, "spec") {
+            for field in ["priority", "preemptionPolicy"] {
+                default_to(spec, field, old["spec"][field].clone());
+            }
+            tolerate_node_faults(spec);
+        }
     }
 
     fn validate(&self, pod: &Value) -> Vec<FieldError> {
@@ -153,17 +157,13 @@ fn set_scheduled(pod: &mut Value, now: Timestamp) {
         "type": "PodScheduled", "status": "True", "lastProbeTime": null,
         "lastTransitionTime": time::format_seconds(now),
     });
-    let Some(status) = object(pod, "status") else { return };
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    if conditions.is_null() {
-        *conditions = json!([]);
-    }
-    let Some(list) = conditions.as_array_mut() else { return };
+    let Some(list) = object(pod, "status").and_then(|status| list_in(status, "conditions")) else { return };
     list.retain(|c| c["type"] != "PodScheduled");
     list.push(condition);
 }
 
-fn tolerate_node_faults(tolerations: &mut Vec<Value>) {
+fn tolerate_node_faults(spec: &mut Map<String, Value>) {
+    let Some(tolerations) = list_in(spec, "tolerations") else { return };
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let tolerated = tolerations.iter().any(|toleration| {
             let (its_key, effect) = (text(&toleration["key"]), text(&toleration["effect"]));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kind::{ClusterView, Column, Kind, Scope, Strategy, Subresource};
 use crate::print::{self, AGE, NAME, NONE, column, wide};
-use crate::value::{default_to, is_empty, items, number, object, object_in, objects_mut, text};
+use crate::value::{default_to, is_empty, items, number, object, object_in, objects_mut, set, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -87,7 +87,7 @@ impl Strategy for Rules {
     }
 
     fn prepare_for_create(&self, service: &mut Value) {
-        service["status"] = json!({"loadBalancer": {}});
+        set(service, "status", json!({"loadBalancer": {}}));
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {

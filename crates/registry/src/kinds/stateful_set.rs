@@ -107,7 +107,7 @@ impl Strategy for Rules {
     }
 
     fn prepare_for_create(&self, set: &mut Value) {
-        set["status"] = json!({"replicas": 0, "availableReplicas": 0});
+        crate::value::set(set, "status", json!({"replicas": 0, "availableReplicas": 0}));
     }
 
     fn validate(&self, set: &Value) -> Vec<FieldError> {

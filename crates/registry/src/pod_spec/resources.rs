@@ -56,7 +56,7 @@ pub(crate) fn validate_quantity(errors: &mut Errors, path: &Path, value: &Value)
             "must be a quantity: a number, or one with a suffix (e.g. 500m, 1.5Gi)",
         )),
         Some(-1) => {
-            errors.push(FieldError::invalid(path, value.clone(), "must be greater than or equal to 0"))
+            errors.push(FieldError::invalid(path, value.clone(), "must be greater than or equal to 0"));
         }
         Some(_) => {}
     }

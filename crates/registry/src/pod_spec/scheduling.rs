@@ -41,7 +41,7 @@ pub(super) fn validate_tolerations(errors: &mut Errors, path: &Path, list: &Valu
             )),
             "Exists" => {}
             other => {
-                errors.push(FieldError::not_supported(&at.child("operator"), other, &["Equal", "Exists"]))
+                errors.push(FieldError::not_supported(&at.child("operator"), other, &["Equal", "Exists"]));
             }
         }
         check::one_of_if_set(errors, &at.child("effect"), &toleration["effect"], TAINT_EFFECTS);

@@ -74,7 +74,7 @@ fn validate_deadline(errors: &mut Errors, path: &Path, new: &Value, old: &Value)
     let (new, old) = (&new["activeDeadlineSeconds"], &old["activeDeadlineSeconds"]);
     match (new.as_i64(), old.as_i64()) {
         (Some(after), Some(before)) if after > before => {
-            errors.push(FieldError::invalid(&at, after, "must be less than or equal to previous value"))
+            errors.push(FieldError::invalid(&at, after, "must be less than or equal to previous value"));
         }
         (None, Some(_)) => errors.push(FieldError::invalid(
             &at,

@@ -57,13 +57,9 @@ fn validate_source(errors: &mut Errors, path: &Path, volume: &Value) {
     }
     let path = path.child(kind);
     match kind {
-        "emptyDir" => {
-            if quantity_sign(&source["sizeLimit"]).is_some_and(|sign| sign < 0) {
-                errors.push(FieldError::forbidden(
-                    &path.child("sizeLimit"),
-                    "SizeLimit field must be a valid resource quantity",
-                ));
-            }
+        "emptyDir" if quantity_sign(&source["sizeLimit"]).is_some_and(|sign| sign < 0) => {
+            let words = "SizeLimit field must be a valid resource quantity";
+            errors.push(FieldError::forbidden(&path.child("sizeLimit"), words));
         }
         "hostPath" => validate_host_path(errors, &path, source),
         "persistentVolumeClaim" => check::required(errors, &path.child("claimName"), &source["claimName"]),
@@ -147,7 +143,7 @@ fn validate_downward_items(errors: &mut Errors, path: &Path, list: &Value) {
         let (field, resource) = (&item["fieldRef"], &item["resourceFieldRef"]);
         match (is_empty(field), is_empty(resource)) {
             (true, true) => {
-                errors.push(FieldError::required(&at, "one of fieldRef and resourceFieldRef is required"))
+                errors.push(FieldError::required(&at, "one of fieldRef and resourceFieldRef is required"));
             }
             (false, false) => errors.push(FieldError::invalid(
                 &at,

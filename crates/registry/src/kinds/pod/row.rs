@@ -196,15 +196,15 @@ mod tests {
     use serde_json::json;
 
     /// Ready, status and restarts of a pod with this much of a spec and status, at noon.
-    fn check(pod: Value, expect: [&str; 3]) {
+    fn check(pod: &Value, expect: [&str; 3]) {
         let now = "2026-01-01T12:00:00Z".parse().expect("a time");
-        let cells = row(&pod, now);
+        let cells = row(pod, now);
         let shown: Vec<&str> = cells[1..4].iter().filter_map(Value::as_str).collect();
         assert_eq!(shown, expect, "{pod}");
     }
 
-    fn with_containers(statuses: Value) -> Value {
-        let containers: Vec<Value> = items(&statuses).iter().map(|s| json!({"name": s["name"]})).collect();
+    fn with_containers(statuses: &Value) -> Value {
+        let containers: Vec<Value> = items(statuses).iter().map(|s| json!({"name": s["name"]})).collect();
         json!({
             "spec": {"containers": containers},
             "status": {"phase": "Running", "containerStatuses": statuses},
@@ -213,19 +213,22 @@ mod tests {
 
     #[test]
     fn a_pod_that_nobody_has_looked_at_is_pending() {
-        check(json!({"spec": {"containers": [{}]}, "status": {"phase": "Pending"}}), ["0/1", "Pending", "0"]);
+        check(
+            &json!({"spec": {"containers": [{}]}, "status": {"phase": "Pending"}}),
+            ["0/1", "Pending", "0"],
+        );
     }
 
     #[test]
     fn the_status_says_what_holds_the_pod_up() {
         let waiting = |reason: &str| {
-            with_containers(json!([{"name": "a", "ready": false, "restartCount": 0,
+            with_containers(&json!([{"name": "a", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": reason}}}]))
         };
-        check(waiting("ContainerCreating"), ["0/1", "ContainerCreating", "0"]);
-        check(waiting("ErrImagePull"), ["0/1", "ErrImagePull", "0"]);
+        check(&waiting("ContainerCreating"), ["0/1", "ContainerCreating", "0"]);
+        check(&waiting("ErrImagePull"), ["0/1", "ErrImagePull", "0"]);
         check(
-            with_containers(json!([
+            &with_containers(&json!([
                 {"name": "a", "ready": true, "state": {"running": {}}},
                 {"name": "b", "ready": false, "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                  "lastState": {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T11:59:55Z"}}},
@@ -237,23 +240,23 @@ mod tests {
     #[test]
     fn ended_containers_say_how() {
         let ended = |terminated: Value| {
-            with_containers(json!([{"name": "a", "ready": false, "state": {"terminated": terminated}}]))
+            with_containers(&json!([{"name": "a", "ready": false, "state": {"terminated": terminated}}]))
         };
-        check(ended(json!({"exitCode": 0, "reason": "Completed"})), ["0/1", "Completed", "0"]);
-        check(ended(json!({"exitCode": 137, "reason": "OOMKilled"})), ["0/1", "OOMKilled", "0"]);
-        check(ended(json!({"exitCode": 2})), ["0/1", "ExitCode:2", "0"]);
-        check(ended(json!({"exitCode": 137, "signal": 9})), ["0/1", "Signal:9", "0"]);
+        check(&ended(json!({"exitCode": 0, "reason": "Completed"})), ["0/1", "Completed", "0"]);
+        check(&ended(json!({"exitCode": 137, "reason": "OOMKilled"})), ["0/1", "OOMKilled", "0"]);
+        check(&ended(json!({"exitCode": 2})), ["0/1", "ExitCode:2", "0"]);
+        check(&ended(json!({"exitCode": 137, "signal": 9})), ["0/1", "Signal:9", "0"]);
     }
 
     #[test]
     fn one_completed_container_beside_a_running_one_is_running_or_not_ready() {
-        let mut pod = with_containers(json!([
+        let mut pod = with_containers(&json!([
             {"name": "a", "ready": false, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
             {"name": "b", "ready": true, "state": {"running": {}}},
         ]));
-        check(pod.clone(), ["1/2", "NotReady", "0"]);
+        check(&pod.clone(), ["1/2", "NotReady", "0"]);
         pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
-        check(pod, ["1/2", "Running", "0"]);
+        check(&pod, ["1/2", "Running", "0"]);
     }
 
     #[test]
@@ -267,24 +270,24 @@ mod tests {
         };
         let done = json!({"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
         check(
-            init(
+            &init(
                 json!([{"name": "a", "state": {"running": {}}}, {"name": "b", "state": {"waiting": {"reason": "PodInitializing"}}}]),
             ),
             ["0/1", "Init:0/2", "0"],
         );
-        check(init(json!([done, {"name": "b", "state": {"running": {}}}])), ["0/1", "Init:1/2", "0"]);
+        check(&init(json!([done, {"name": "b", "state": {"running": {}}}])), ["0/1", "Init:1/2", "0"]);
         check(
-            init(
+            &init(
                 json!([done, {"name": "b", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]),
             ),
             ["0/1", "Init:CrashLoopBackOff", "2"],
         );
         check(
-            init(json!([done, {"name": "b", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}])),
+            &init(json!([done, {"name": "b", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}])),
             ["0/1", "Init:Error", "0"],
         );
         let all = json!([done, {"name": "b", "state": {"terminated": {"exitCode": 0}}}]);
-        check(init(all), ["0/1", "PodInitializing", "0"]);
+        check(&init(all), ["0/1", "PodInitializing", "0"]);
     }
 
     #[test]
@@ -299,17 +302,17 @@ mod tests {
                      "lastState": {"terminated": {"finishedAt": "2026-01-01T11:58:00Z"}}}],
                 "containerStatuses": [{"name": "main", "ready": true, "restartCount": 1, "state": {"running": {}}}]},
         });
-        check(pod, ["2/2", "Running", "3 (2m ago)"]);
+        check(&pod, ["2/2", "Running", "3 (2m ago)"]);
     }
 
     #[test]
     fn a_pod_on_its_way_out_is_terminating_unless_it_has_ended() {
-        let mut pod = with_containers(json!([{"name": "a", "ready": true, "state": {"running": {}}}]));
+        let mut pod = with_containers(&json!([{"name": "a", "ready": true, "state": {"running": {}}}]));
         pod["metadata"] = json!({"deletionTimestamp": "2026-01-01T11:59:00Z"});
-        check(pod.clone(), ["1/1", "Terminating", "0"]);
+        check(&pod.clone(), ["1/1", "Terminating", "0"]);
         pod["status"]["reason"] = "NodeLost".into();
-        check(pod.clone(), ["1/1", "Unknown", "0"]);
+        check(&pod.clone(), ["1/1", "Unknown", "0"]);
         pod["status"] = json!({"phase": "Failed", "reason": "Evicted"});
-        check(pod, ["0/1", "Evicted", "0"]);
+        check(&pod, ["0/1", "Evicted", "0"]);
     }
 }

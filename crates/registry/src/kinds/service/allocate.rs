@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    fn service(name: &str, spec: Value) -> Value {
+    fn service(name: &str, spec: &Value) -> Value {
         json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec})
     }
 
@@ -294,13 +294,13 @@ mod tests {
         let mut world = World(Vec::new(), "10.43.0.0/27");
         let mut seen = BTreeSet::new();
         for i in 0..30 {
-            let mut new = service(&format!("s{i}"), json!({"type": CLUSTER_IP}));
+            let mut new = service(&format!("s{i}"), &json!({"type": CLUSTER_IP}));
             allocate(&mut new, None, &world).expect("a free address");
             assert!(seen.insert(cluster_ip(&new).to_owned()), "{new} twice");
             assert_eq!(new["spec"]["clusterIPs"], json!([cluster_ip(&new)]));
             world.0.push(new);
         }
-        let mut one_more = service("late", json!({"type": CLUSTER_IP}));
+        let mut one_more = service("late", &json!({"type": CLUSTER_IP}));
         let refusal = allocate(&mut one_more, None, &world).expect_err("31 do not fit");
         assert!(refusal.message.contains("range 10.43.0.0/27 is full"), "{}", refusal.message);
         world.0.pop();
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn the_same_service_gets_the_same_address_on_a_fresh_machine() {
         let pick = || {
-            let mut new = service("web", json!({"type": CLUSTER_IP}));
+            let mut new = service("web", &json!({"type": CLUSTER_IP}));
             allocate(&mut new, None, &World(Vec::new(), "10.43.0.0/16")).expect("free");
             cluster_ip(&new).to_owned()
         };
@@ -320,8 +320,8 @@ mod tests {
     #[test]
     fn an_address_asked_for_is_given_or_refused_in_upstreams_words() {
         let check = |ip: &str, expect: &str| {
-            let taken = service("dns", json!({"type": CLUSTER_IP, "clusterIP": "10.43.0.10"}));
-            let mut new = service("web", json!({"type": CLUSTER_IP, "clusterIP": ip, "clusterIPs": [ip]}));
+            let taken = service("dns", &json!({"type": CLUSTER_IP, "clusterIP": "10.43.0.10"}));
+            let mut new = service("web", &json!({"type": CLUSTER_IP, "clusterIP": ip, "clusterIPs": [ip]}));
             let outcome = allocate(&mut new, None, &World(vec![taken], "10.43.0.0/16"));
             let said = outcome.map_or_else(|s| s.message, |()| cluster_ip(&new).to_owned());
             assert_eq!(said, expect);
@@ -344,19 +344,20 @@ mod tests {
     fn node_ports_are_given_kept_and_never_shared() {
         let spec = |node_port: i64| json!({"type": NODE_PORT, "ports": [{"port": 80, "protocol": "TCP", "nodePort": node_port}]});
         let mut world = World(Vec::new(), "10.43.0.0/16");
-        let mut first = service("a", spec(0));
+        let mut first = service("a", &spec(0));
         allocate(&mut first, None, &world).expect("a port");
         let port = number(&first["spec"]["ports"][0]["nodePort"]);
         assert!(NODE_PORTS.contains(&port));
         world.0.push(first.clone());
-        let mut again = service("b", spec(port));
+        let mut again = service("b", &spec(port));
         let refusal = allocate(&mut again, None, &world).expect_err("taken").message;
         assert!(refusal.contains("spec.ports[0].nodePort"), "{refusal}");
         assert!(refusal.ends_with("provided port is already allocated"), "{refusal}");
-        let refusal = allocate(&mut service("c", spec(80)), None, &world).expect_err("low").message;
+        let refusal = allocate(&mut service("c", &spec(80)), None, &world).expect_err("low").message;
         assert!(refusal.ends_with("The range of valid ports is 30000-32767"), "{refusal}");
         // A put of the original manifest keeps both.
-        let mut update = service("a", json!({"type": NODE_PORT, "ports": [{"port": 80, "protocol": "TCP"}]}));
+        let mut update =
+            service("a", &json!({"type": NODE_PORT, "ports": [{"port": 80, "protocol": "TCP"}]}));
         keep_allocated(&mut update, &first);
         allocate(&mut update, Some(&first), &world).expect("its own");
         assert_eq!(update["spec"]["ports"][0]["nodePort"], port);
@@ -366,7 +367,7 @@ mod tests {
     #[test]
     fn an_external_name_gives_its_address_up() {
         let old =
-            service("a", json!({"type": CLUSTER_IP, "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"]}));
+            service("a", &json!({"type": CLUSTER_IP, "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"]}));
         let mut new = old.clone();
         new["spec"]["type"] = EXTERNAL_NAME.into();
         allocate(&mut new, Some(&old), &World(vec![old.clone()], "10.43.0.0/16")).expect("fine");
