@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1 as core;
@@ -25,13 +25,14 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 type SharedZone = Arc<RwLock<Zone>>;
 
-/// Follows both kinds for ever, and says when both were listed once.
-pub(crate) async fn follow(client: Client, zone: SharedZone) {
+/// Follows both kinds for ever, and says when both were listed once and the zone is complete.
+pub(crate) async fn follow(client: Client, zone: SharedZone, complete: oneshot::Sender<()>) {
     let (services_listed, services) = oneshot::channel();
     let (slices_listed, slices) = oneshot::channel();
     let first_lists = async {
         if services.await.is_ok() && slices.await.is_ok() {
-            zone.read().unwrap_or_else(PoisonError::into_inner).set_complete();
+            zone.write().unwrap_or_else(PoisonError::into_inner).set_complete();
+            let _ = complete.send(());
         }
     };
     tokio::join!(
@@ -51,40 +52,29 @@ trait Source: Resource + Clone + Debug + DeserializeOwned {
 async fn follow_kind<K: Source>(api: Api<K>, listed: oneshot::Sender<()>, zone: &SharedZone) {
     let mut listed = Some(listed);
     let mut backoff = FIRST_BACKOFF;
-    let mut version = None;
     loop {
-        let result = match version.take() {
-            None => list(&api, zone).await,
-            Some(version) => watch(&api, version, zone).await,
-        };
-        match result {
-            Ok(Progress { version: next, heard }) => {
+        match list(&api, zone).await {
+            Ok(version) => {
                 if let Some(listed) = listed.take() {
                     // Nobody listens when DNS is shut down.
                     let _ = listed.send(());
                 }
-                version = Some(next);
-                if heard {
-                    backoff = FIRST_BACKOFF;
-                    continue;
-                }
+                let error = watch(&api, version, zone, &mut backoff).await;
+                tracing::debug!(%error, "a watch lost its place; listing again");
             }
-            Err(error) => tracing::debug!(%error, "services cannot be followed; listing them again"),
+            Err(error) => tracing::debug!(%error, "a list failed; trying again"),
         }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(MAX_BACKOFF);
+        pause(&mut backoff).await;
     }
 }
 
-/// How far a list or a watch came.
-struct Progress {
-    /// Where to go on.
-    version: String,
-    /// Something was learned: the server is well.
-    heard: bool,
+async fn pause(backoff: &mut Duration) {
+    tokio::time::sleep(*backoff).await;
+    *backoff = (*backoff * 2).min(MAX_BACKOFF);
 }
 
-async fn list<K: Source>(api: &Api<K>, zone: &SharedZone) -> kube::Result<Progress> {
+/// Sets all there is, and answers the list's resourceVersion.
+async fn list<K: Source>(api: &Api<K>, zone: &SharedZone) -> kube::Result<String> {
     let list = api.list(&ListParams::default()).await?;
     let mut zone = zone.write().unwrap_or_else(PoisonError::into_inner);
     let mut gone = K::known(&zone);
@@ -97,15 +87,40 @@ async fn list<K: Source>(api: &Api<K>, zone: &SharedZone) -> kube::Result<Progre
     for (key, object) in &keyed {
         object.set(key, &mut zone);
     }
-    Ok(Progress { version: list.metadata.resource_version.unwrap_or_default(), heard: true })
+    Ok(list.metadata.resource_version.unwrap_or_default())
 }
 
-/// Watches until the server ends it. An error means that it cannot go on from there.
-async fn watch<K: Source>(api: &Api<K>, version: String, zone: &SharedZone) -> kube::Result<Progress> {
+/// Watches, again and again where the last watch ended, until that is not possible.
+async fn watch<K: Source>(
+    api: &Api<K>,
+    mut version: String,
+    zone: &SharedZone,
+    backoff: &mut Duration,
+) -> kube::Error {
+    loop {
+        let started = Instant::now();
+        let mut heard = false;
+        if let Err(error) = watch_once(api, &mut version, zone, &mut heard).await {
+            return error;
+        }
+        // A server that ends watches at once is not well; one that does so in its time is.
+        if heard || started.elapsed() >= MAX_BACKOFF {
+            *backoff = FIRST_BACKOFF;
+        } else {
+            pause(backoff).await;
+        }
+    }
+}
+
+async fn watch_once<K: Source>(
+    api: &Api<K>,
+    version: &mut String,
+    zone: &SharedZone,
+    heard: &mut bool,
+) -> kube::Result<()> {
     let params = WatchParams { bookmarks: true, ..WatchParams::default() };
-    let events = api.watch(&params, &version).await?;
+    let events = api.watch(&params, version).await?;
     pin_mut!(events);
-    let mut progress = Progress { version, heard: false };
     while let Some(event) = events.next().await {
         let next = match event? {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -123,9 +138,12 @@ async fn watch<K: Source>(api: &Api<K>, version: String, zone: &SharedZone) -> k
             WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version),
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         };
-        progress = Progress { version: next.unwrap_or(progress.version), heard: true };
+        if let Some(next) = next {
+            *version = next;
+        }
+        *heard = true;
     }
-    Ok(progress)
+    Ok(())
 }
 
 fn key(object: &impl Resource) -> Option<Key> {

@@ -5,6 +5,23 @@
 //! `upstream` asks the host's resolvers for everything else. It is no recursive resolver and caches nothing.
 //! **Its one rule: a name of the cluster is answered from what the API says this instant, and never asked for
 //! outside.**
+//!
+//! ```
+//! use dns::zone::{Key, Service, Target, Zone};
+//! use hickory_proto::op::Query;
+//! use hickory_proto::rr::{Name, RecordType};
+//!
+//! let mut zone = Zone::new("cluster.local")?;
+//! let key = Key { namespace: "default".into(), name: "web".into() };
+//! let target = Target::ClusterIps(vec!["10.43.0.10".parse()?]);
+//! zone.set_service(&key, Some(Service { target, ports: Vec::new() }));
+//! zone.set_complete();
+//!
+//! let query = Query::query(Name::from_ascii("web.default.svc.cluster.local.")?, RecordType::A);
+//! let answer = zone.answer(&query, 0).ok_or("the name is the cluster's")?;
+//! assert_eq!(answer.answers[0].data.to_string(), "10.43.0.10");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod feed;
 mod server;
@@ -18,6 +35,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use server::Server;
+use tokio::sync::oneshot;
 use zone::Zone;
 
 /// How long queries wait unanswered in their sockets for the first list of Services at most. After that,
@@ -99,9 +117,10 @@ impl Dns {
     /// A socket failed. The API server may fail as it likes: it is asked again.
     pub async fn run(self, client: kube::Client, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { server, zone } = self;
-        let follow = feed::follow(client, zone.clone());
+        let (listed, complete) = oneshot::channel();
+        let follow = feed::follow(client, zone, listed);
         let serve = async {
-            let complete = zone::complete(&zone);
+            // Until then, queries wait in their sockets.
             let _ = tokio::time::timeout(FIRST_LIST_PATIENCE, complete).await;
             server.run().await
         };

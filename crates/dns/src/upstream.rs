@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How many resolvers are asked, one after the other: as many as the C library reads from resolv.conf.
 const MAX_SERVERS: usize = 3;
 
-/// The largest UDP datagram.
-const MAX_DATAGRAM: usize = 65_535;
+/// Room for a UDP answer at least, whatever the query allows: some resolvers are generous.
+const MIN_DATAGRAM: u16 = 4096;
 
 /// Who is asked, and who never is.
 pub(crate) struct Upstream {
@@ -122,7 +122,8 @@ async fn exchange_udp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(query).await?;
-    let mut answer = vec![0; MAX_DATAGRAM];
+    let allowed = Message::from_vec(query).map_or(0, |query| query.max_payload());
+    let mut answer = vec![0; usize::from(allowed.max(MIN_DATAGRAM))];
     loop {
         let length = socket.recv(&mut answer).await?;
         if answers(&answer[..length], query) {

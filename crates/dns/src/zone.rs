@@ -9,10 +9,8 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use hickory_proto::rr::Name;
-use tokio::sync::watch;
 
 pub use lookup::Answer;
 
@@ -88,7 +86,7 @@ pub struct Zone {
     namespaces: HashMap<String, BTreeMap<String, Entry>>,
     /// Which Service each slice was last part of.
     slices: HashMap<Key, String>,
-    complete: watch::Sender<bool>,
+    complete: bool,
 }
 
 /// A Service and its slices, which may come and go in any order.
@@ -107,17 +105,16 @@ impl Zone {
     pub fn new(domain: &str) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Domain { domain: domain.to_owned(), reason };
         let mut name = Name::from_ascii(domain).map_err(|error| refuse(error.to_string()))?.to_lowercase();
-        if name.is_root() {
+        if name.num_labels() == 0 {
             return Err(refuse("it is empty".into()));
         }
         name.set_fqdn(true);
-        let complete = watch::Sender::new(false);
-        Ok(Self { domain: name, namespaces: HashMap::new(), slices: HashMap::new(), complete })
+        Ok(Self { domain: name, namespaces: HashMap::new(), slices: HashMap::new(), complete: false })
     }
 
     /// Says that everything there is was set once. Before that, nothing is said not to exist.
-    pub fn set_complete(&self) {
-        self.complete.send_replace(true);
+    pub fn set_complete(&mut self) {
+        self.complete = true;
     }
 
     /// Sets or (`None`) removes a Service.
@@ -161,11 +158,4 @@ impl Zone {
             self.namespaces.remove(namespace);
         }
     }
-}
-
-/// Waits until the zone is complete, see [`Zone::set_complete`].
-pub(crate) async fn complete(zone: &Arc<RwLock<Zone>>) {
-    let mut complete = zone.read().unwrap_or_else(PoisonError::into_inner).complete.subscribe();
-    // It fails when the zone is gone, and then nobody asks.
-    let _ = complete.wait_for(|complete| *complete).await;
 }

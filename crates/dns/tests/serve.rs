@@ -1,11 +1,10 @@
 //! Real sockets on loopback: a fake API server behind the client, a fake resolver behind the forwarder.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dns::{Config, Dns, Upstreams};
-use futures::StreamExt;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use http::{Request, Response};
@@ -17,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 
-/// An API server with one kind of surprise: what its watches yield is told by the test.
+/// An API server whose watches yield what the test says.
 #[derive(Clone, Default)]
 struct Api(Arc<Mutex<State>>);
 
@@ -25,9 +24,10 @@ struct Api(Arc<Mutex<State>>);
 struct State {
     services: Vec<Value>,
     slices: Vec<Value>,
-    lists: usize,
     /// Fails so many requests first.
     failures: usize,
+    /// Nothing happens to services; their watch only stays open.
+    service_watch: Option<mpsc::UnboundedSender<Value>>,
     slice_watch: Option<mpsc::UnboundedSender<Value>>,
     watched: Vec<oneshot::Sender<()>>,
 }
@@ -67,9 +67,7 @@ impl Api {
                     let _ = watched.send(());
                 }
             } else {
-                // Nothing happens to services; the watch stays open.
-                state.watched.retain(|watched| !watched.is_closed());
-                std::mem::forget(sender);
+                state.service_watch = Some(sender);
             }
             let events = futures::stream::unfold(receiver, |mut receiver| async {
                 let event: Value = receiver.recv().await?;
@@ -78,7 +76,6 @@ impl Api {
             });
             return Response::new(BoxBody::new(StreamBody::new(events)));
         }
-        state.lists += 1;
         let items = if slices { &state.slices } else { &state.services };
         whole(200, &json!({"metadata": {"resourceVersion": "1"}, "items": items}))
     }
@@ -95,7 +92,7 @@ impl Api {
     }
 }
 
-fn service(name: &str, spec: Value) -> Value {
+fn service(name: &str, spec: &Value) -> Value {
     json!({"metadata": {"namespace": "default", "name": name, "resourceVersion": "1"}, "spec": spec})
 }
 
@@ -185,8 +182,8 @@ fn database() -> Api {
     {
         let mut state = api.0.lock().unwrap();
         state.services = vec![
-            service("db", json!({"clusterIP": "None", "ports": [{"name": "postgres", "port": 5432}]})),
-            service("mirror", json!({"type": "ExternalName", "externalName": "www.example.com"})),
+            service("db", &json!({"clusterIP": "None", "ports": [{"name": "postgres", "port": 5432}]})),
+            service("mirror", &json!({"type": "ExternalName", "externalName": "www.example.com"})),
         ];
         state.slices = vec![slice("db-1", &[("db-0", "10.42.0.5", true), ("db-1", "10.42.0.6", false)])];
     }
@@ -260,7 +257,7 @@ async fn resolver(code: ResponseCode, truncate: bool) -> SocketAddr {
         answer.metadata.truncation = truncate;
         let name = answer.queries[0].name().clone();
         if code == ResponseCode::NoError && !truncate {
-            answer.answers.push(Record::from_rdata(name, 60, RData::A(address.into())));
+            answer.answers.push(Record::from_rdata(name, 60, RData::A(Ipv4Addr::from(address).into())));
         }
         answer.to_vec().unwrap()
     };

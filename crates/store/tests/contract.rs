@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use store::{
-    Durability, Embedded, Error, Event, Expect, HISTORY_EVENTS, Memory, Revision, Store, Watch, WatchItem,
-    Write,
+    Durability, Embedded, Error, Event, Expect, HISTORY_BYTES, HISTORY_EVENTS, Memory, Revision, Store,
+    Watch, WatchItem, Write,
 };
 
 /// Makes one test of each function for each backend.
@@ -44,6 +44,7 @@ contract!(
     idle_store_sends_no_progress,
     future_revisions_are_refused,
     forgotten_revisions_are_refused,
+    large_values_are_forgotten_sooner,
     watch_that_falls_behind_ends,
     quiet_watch_outlives_the_history,
     late_writes_are_seen_in_order,
@@ -285,6 +286,20 @@ async fn forgotten_revisions_are_refused(store: Handle) {
     assert!(matches!(store.watch("/p/", old), Err(Error::Compacted { .. })));
     assert!(store.watch("/p/", oldest).is_ok());
     assert_eq!(store.list("/p/", None, 0, Some(oldest)).await.unwrap().items.len(), 1);
+}
+
+async fn large_values_are_forgotten_sooner(store: Handle) {
+    let large = "x".repeat(HISTORY_BYTES / 4);
+    let first = create(&store, "/p/a", &large).await;
+    let mut at = first;
+    for _ in 0..6 {
+        at = update(&store, "/p/a", &large, at).await;
+    }
+    // Four replaced values fit: those of the last four writes.
+    let oldest = at - 4;
+    let refusal = Error::Compacted { asked: first, oldest };
+    assert_eq!(store.watch("/p/", first).err(), Some(refusal));
+    assert!(store.watch("/p/", oldest).is_ok());
 }
 
 async fn watch_that_falls_behind_ends(store: Handle) {

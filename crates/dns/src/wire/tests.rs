@@ -58,8 +58,8 @@ fn reply_repeats_the_question_and_says_what_we_are() {
 fn udp_answer_is_cut_to_what_the_client_takes() {
     let (plain, length) = reply(&query(MANY), Transport::Udp, 200);
     assert!(plain.metadata.truncation && length <= 512);
-    // A record with a compressed name takes 16 bytes; as many as fit are there.
-    assert_eq!(plain.answers.len(), (512 - 12 - MANY.len() - 1 - 4) / 16);
+    // As many are there as fit: one takes 16 bytes, with its name compressed.
+    assert!(length + 16 >= 512, "{length}");
 
     let (large, length) = reply(&with_edns(query(MANY), 4096), Transport::Udp, 200);
     assert!(large.metadata.truncation && length <= 1232 && large.answers.len() > plain.answers.len());
@@ -114,7 +114,7 @@ fn what_we_do_not_do_is_refused() {
 
     let mut future = with_edns(query(MANY), 1232);
     future.edns.as_mut().unwrap().set_version(1);
-    assert_eq!(code(&future), ResponseCode::BADVERS);
+    assert_eq!(u16::from(code(&future)), 16, "BADVERS, RFC 6891");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn alias_is_completed_by_what_the_resolvers_say() {
     let unfinished = step();
     assert_eq!(unfinished.query.queries[0].name().to_ascii(), "db.example.com.");
     let mut found = unfinished.query.clone();
-    let address = hickory_proto::rr::RData::A([192, 0, 2, 1].into());
+    let address = hickory_proto::rr::RData::A(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
     found.answers.push(Record::from_rdata(Name::from_ascii("db.example.com.").unwrap(), 60, address));
     let whole = Message::from_vec(&unfinished.finish(Some(&found))).unwrap();
     assert_eq!(whole.queries, request.queries);

@@ -63,7 +63,7 @@ impl Zone {
             let names = self.names_of(address_of(query.name())?);
             return (!names.is_empty()).then(|| Answer::with(query.name(), names));
         };
-        if !*self.complete.borrow() {
+        if !self.complete {
             return Some(Answer::of(ResponseCode::ServFail));
         }
         let mut answer = Answer::of(ResponseCode::NoError);
