@@ -1,1 +1,189 @@
-//! node
+//! The kubelet's job: runs the pods that are bound to this node.
+//!
+//! One worker for each pod looks at the pod, the runtime, the volumes and the probes, asks
+//! `planner::pod_actions` what to do, writes the status and does it. It is not a scheduler and decides
+//! nothing about sets. **Its one rule: a name is free for a successor only when the runtime has proved that
+//! the former pod's processes are gone; claims' data is never removed with a pod.**
+
+mod container_config;
+mod downward;
+mod env;
+mod etc_files;
+mod exec;
+mod hooks;
+mod host;
+mod logs;
+mod manager;
+mod pod_volumes;
+mod probes;
+mod provisioning;
+mod records;
+mod registration;
+mod resources;
+mod security;
+mod tty;
+mod volume_plan;
+mod worker;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use planner::pod_actions::{Record, RecordState};
+
+pub use exec::{Exec, ExecRequest};
+pub use host::{Config, Parts};
+pub use logs::LogQuery;
+
+use crate::host::Host;
+use crate::manager::Manager;
+
+/// A container of a pod on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerName {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's uid; empty for any.
+    pub uid: String,
+    /// The container's name.
+    pub container: String,
+}
+
+/// Why the node cannot do what was asked; one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API refused the node.
+    #[error("node {name} cannot register: {source}")]
+    Register {
+        /// The node's name.
+        name: String,
+        /// What came back.
+        source: kube::Error,
+    },
+    /// What ran before cannot be looked at.
+    #[error("pods that ran before cannot be found: {0}")]
+    Recover(#[source] runtime::Error),
+    /// No such pod here.
+    #[error("pod {namespace}/{name} is not on this node")]
+    NoSuchPod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The container has not run (as often as asked).
+    #[error("{0}")]
+    NotStarted(String),
+    /// The machine refused.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What came back.
+        source: std::io::Error,
+    },
+}
+
+/// A node agent. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    host: Arc<Host>,
+    manager: Arc<Manager>,
+}
+
+impl Node {
+    /// Registers the node and takes over what ran before. The node is Ready when this returns.
+    ///
+    /// # Errors
+    /// When the API refuses the node or the runtime cannot be asked.
+    pub async fn start(config: Config, parts: Parts) -> Result<Self, Error> {
+        let host = Arc::new(Host::new(config, parts));
+        host.informers.synced().await;
+        let registered = registration::register(&host).await;
+        registered.map_err(|source| Error::Register { name: host.config.name.clone(), source })?;
+        let manager = Manager::new(Arc::clone(&host));
+        manager.start().await.map_err(Error::Recover)?;
+        Ok(Self { host, manager })
+    }
+
+    /// Runs until `shutdown` resolves. Pods run on after that.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(registration::heartbeat(Arc::clone(&self.host)));
+        tasks.spawn(Arc::clone(&self.manager).follow_runtime());
+        tasks.spawn(provisioning::run(Arc::clone(&self.host)));
+        shutdown.await;
+        tasks.shutdown().await;
+    }
+
+    /// The log of a container: of its last run, or of the one before with `previous`.
+    ///
+    /// # Errors
+    /// When the pod is not here or the container has not run.
+    pub async fn logs(
+        &self,
+        name: &ContainerName,
+        previous: bool,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, Error> {
+        let handle = self.find(name)?;
+        let records = handle.records();
+        let run = pick_run(&records.borrow(), name, previous)?;
+        let path = pod_volumes::log_path(&self.host, &handle.uid, &run.id);
+        if !path.exists() {
+            return Err(Error::NotStarted(format!(
+                "container \"{}\" in pod \"{}\" has written no log: it could not be started",
+                name.container, name.pod
+            )));
+        }
+        let ended = move || !records.borrow().iter().any(|r| r.id == run.id && r.is_alive());
+        Ok(logs::read(path, query, ended))
+    }
+
+    /// Runs a command in a container.
+    ///
+    /// # Errors
+    /// When the pod is not here or the container does not run.
+    pub async fn exec(&self, name: &ContainerName, request: ExecRequest) -> Result<Exec, Error> {
+        let handle = self.find(name)?;
+        let run = {
+            let records = handle.records();
+            let records = records.borrow();
+            pick_run(&records, name, false)?
+        };
+        if !matches!(run.state, RecordState::Running { .. }) {
+            return Err(Error::NotStarted(format!(
+                "container \"{}\" in pod \"{}\" is not running",
+                name.container, name.pod
+            )));
+        }
+        let runtime = Arc::clone(&self.host.runtime);
+        exec::start(runtime, handle.uid.clone(), container_config::runtime_id(&run.id), request)
+            .map_err(|source| Error::Io { doing: "exec", source })
+    }
+
+    fn find(&self, name: &ContainerName) -> Result<Arc<worker::Handle>, Error> {
+        self.manager.find(&name.namespace, &name.pod, &name.uid).ok_or_else(|| Error::NoSuchPod {
+            namespace: name.namespace.clone(),
+            name: name.pod.clone(),
+        })
+    }
+}
+
+fn pick_run(records: &[Record], name: &ContainerName, previous: bool) -> Result<Record, Error> {
+    let mut runs: Vec<&Record> = records.iter().filter(|r| r.id.name == name.container).collect();
+    runs.sort_by_key(|r| std::cmp::Reverse(r.id.attempt));
+    let (container, pod) = (&name.container, &name.pod);
+    match (previous, runs.first(), runs.get(1)) {
+        (false, Some(run), _) | (true, _, Some(run)) => Ok((*run).clone()),
+        (false, None, _) => Err(Error::NotStarted(format!(
+            "container \"{container}\" in pod \"{pod}\" is waiting to start"
+        ))),
+        (true, _, None) => Err(Error::NotStarted(format!(
+            "previous terminated container \"{container}\" in pod \"{pod}\" not found"
+        ))),
+    }
+}

@@ -1,1 +1,61 @@
-fn main() {}
+//! stead: StatefulSets without the cluster.
+//!
+//! This is the top of the house: it picks implementations and starts them, and nothing else.
+
+mod down;
+mod image;
+mod instance;
+mod node_link;
+mod up;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// StatefulSets without the cluster: runs stock Kubernetes manifests of stateful workloads on one machine.
+#[derive(Parser)]
+#[command(name = "stead", version, propagate_version = true, max_term_width = 110)]
+struct Args {
+    #[command(flatten)]
+    connection: cli::Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start stead: the API, the controllers, the node and DNS
+    Up(up::Up),
+    /// Stop stead and its pods; with --purge remove its state and volumes too
+    Down(down::Down),
+    /// Import, pull, list and remove images
+    Image(image::Image),
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // A pod's shim is this program too. It must be alone in its process: no threads, no runtime, no TLS.
+    if words.get(1).is_some_and(|word| word == "shim") {
+        return runtime::shim::main(&words[2..]);
+    }
+    // Fails only when a provider is installed already: then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let args = Args::parse();
+    let data_dir = args.connection.data_dir();
+    let result = match args.command {
+        Command::Up(up) => up::run(&up, &data_dir),
+        Command::Down(down) => down::run(&down, &data_dir),
+        Command::Image(image) => image::run(image, &data_dir),
+        Command::Client(command) => return cli::run(command, &args.connection),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stead: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Carries out the actions of a plan through the API.
+
+use std::sync::Arc;
+
+use apimachinery::meta::ObjectExt;
+use http::{Method, Request};
+use kube::Client;
+use planner::{Action, ObjectRef, Plan};
+use serde_json::{Value, json};
+
+use crate::informers::Informers;
+use crate::paths::{Part, collection_path, object_path};
+use crate::recorder::Recorder;
+
+/// Why an action was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The API refused, or could not be reached.
+    #[error("{doing} {what}: {source}")]
+    Api {
+        /// The verb.
+        doing: &'static str,
+        /// The object.
+        what: String,
+        /// What came back.
+        source: kube::Error,
+    },
+    /// What the plan took for gone is there.
+    #[error("{0} still exists")]
+    StillThere(String),
+    /// The plan names a kind that is not in the table.
+    #[error("no kind {kind} of {api_version} is served")]
+    UnknownKind {
+        /// `apps/v1`.
+        api_version: String,
+        /// `StatefulSet`.
+        kind: String,
+    },
+}
+
+impl ExecuteError {
+    /// Whether the world has moved on since the plan was made: plan again, nothing is wrong.
+    pub fn is_stale(&self) -> bool {
+        match self {
+            Self::Api { source: kube::Error::Api(status), .. } => matches!(status.code, 404 | 409),
+            Self::StillThere(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Carries out plans: the hands of every planner.
+#[derive(Clone)]
+pub struct Executor {
+    client: Client,
+    informers: Arc<Informers>,
+    recorder: Recorder,
+}
+
+impl Executor {
+    /// An executor that writes through `client` and lets `informers` know what came of it at once.
+    pub fn new(client: Client, informers: Arc<Informers>, recorder: Recorder) -> Self {
+        Self { client, informers, recorder }
+    }
+
+    /// Carries out a whole plan in order.
+    ///
+    /// # Errors
+    /// The first failure. It stops what comes after it, unless the plan's actions are independent.
+    pub async fn execute(&self, plan: &Plan) -> Result<(), ExecuteError> {
+        let mut first = Ok(());
+        // Events follow the write they speak of: what became of it decides how they are told.
+        let mut failed: Option<ExecuteError> = None;
+        for action in &plan.actions {
+            if let (Some(error), Action::Record { .. }) = (&failed, action) {
+                self.tell_failure(action, error).await?;
+                continue;
+            }
+            if let Some(error) = failed.take() {
+                first = first.and(Err(error));
+                if !plan.independent {
+                    return first;
+                }
+            }
+            failed = self.act(action).await.err();
+        }
+        first.and(failed.map_or(Ok(()), Err))
+    }
+
+    async fn tell_failure(&self, event: &Action, error: &ExecuteError) -> Result<(), ExecuteError> {
+        match planner::plan::failure_event(event, &error.to_string()) {
+            Some(event) if !error.is_stale() => Box::pin(self.act(&event)).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Carries out one action.
+    ///
+    /// # Errors
+    /// When the API refuses it.
+    pub async fn act(&self, action: &Action) -> Result<(), ExecuteError> {
+        match action {
+            Action::Create(object) => {
+                let target = reference(object);
+                let path = collection_path(&target.api_version, &target.kind, &target.namespace);
+                self.send("create", &target, Method::POST, path, "application/json", object).await
+            }
+            Action::Replace(object) => self.put(object, Part::Whole).await,
+            Action::ReplaceStatus(object) => self.put(object, Part::Status).await,
+            Action::Patch { target, patch } => {
+                let path = object_path(target, Part::Whole);
+                self.send("patch", target, Method::PATCH, path, "application/merge-patch+json", patch).await
+            }
+            Action::PatchStatus { target, patch } => {
+                let path = object_path(target, Part::Status);
+                self.send("patch", target, Method::PATCH, path, "application/merge-patch+json", patch).await
+            }
+            Action::Finalize(namespace) => self.put(namespace, Part::Finalize).await,
+            Action::ExpectGone(target) => self.expect_gone(target).await,
+            Action::Delete { target, resource_version, grace_period } => {
+                let options = delete_options(target, resource_version.as_deref(), *grace_period);
+                let path = object_path(target, Part::Whole);
+                self.send("delete", target, Method::DELETE, path, "application/json", &options).await
+            }
+            Action::Bind { pod, node } => {
+                let binding = json!({
+                    "apiVersion": "v1", "kind": "Binding",
+                    "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
+                    "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+                });
+                let path = object_path(pod, Part::Binding);
+                self.send("bind", pod, Method::POST, path, "application/json", &binding).await
+            }
+            Action::Record { about, event_type, reason, message } => {
+                self.recorder.record(about, *event_type, reason, message);
+                Ok(())
+            }
+        }
+    }
+
+    async fn expect_gone(&self, target: &ObjectRef) -> Result<(), ExecuteError> {
+        let path = object_path(target, Part::Whole).unwrap_or_default();
+        let failed = |source| ExecuteError::Api {
+            doing: "look for",
+            what: format!("{} {}/{}", target.kind, target.namespace, target.name),
+            source,
+        };
+        let request = Request::get(path).body(Vec::new()).map_err(|e| failed(kube::Error::HttpError(e)))?;
+        match self.client.request::<Value>(request).await {
+            Ok(object) if object.uid() != target.uid => Ok(()),
+            Ok(object) => {
+                self.informers.observe(object);
+                Err(ExecuteError::StillThere(format!("{} {}/{}", target.kind, target.namespace, target.name)))
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Applies a JSON merge patch to an object's status. The patch carries `metadata.uid`, so that it never
+    /// lands on a successor of the same name.
+    ///
+    /// # Errors
+    /// When the API refuses it.
+    pub async fn patch_status(&self, target: &ObjectRef, patch: &Value) -> Result<(), ExecuteError> {
+        let path = object_path(target, Part::Status);
+        self.send("update the status of", target, Method::PATCH, path, "application/merge-patch+json", patch)
+            .await
+    }
+
+    async fn put(&self, object: &Value, part: Part) -> Result<(), ExecuteError> {
+        let target = reference(object);
+        let path = object_path(&target, part);
+        self.send("update", &target, Method::PUT, path, "application/json", object).await
+    }
+
+    async fn send(
+        &self,
+        doing: &'static str,
+        target: &ObjectRef,
+        method: Method,
+        path: Option<String>,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<(), ExecuteError> {
+        let path = path.ok_or_else(|| ExecuteError::UnknownKind {
+            api_version: target.api_version.clone(),
+            kind: target.kind.clone(),
+        })?;
+        let failed = |source| ExecuteError::Api {
+            doing,
+            what: format!("{} {}/{}", target.kind, target.namespace, target.name),
+            source,
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::CONTENT_TYPE, content_type)
+            .body(body.to_string().into_bytes())
+            .map_err(|e| failed(kube::Error::HttpError(e)))?;
+        let answer: Value = self.client.request(request).await.map_err(failed)?;
+        self.informers.observe(answer);
+        Ok(())
+    }
+}
+
+fn delete_options(target: &ObjectRef, resource_version: Option<&str>, grace_period: Option<i64>) -> Value {
+    let mut options = json!({
+        "apiVersion": "v1", "kind": "DeleteOptions",
+        "propagationPolicy": "Background", "preconditions": {},
+    });
+    if !target.uid.is_empty() {
+        options["preconditions"]["uid"] = target.uid.as_str().into();
+    }
+    if let Some(version) = resource_version {
+        options["preconditions"]["resourceVersion"] = version.into();
+    }
+    if let Some(seconds) = grace_period {
+        options["gracePeriodSeconds"] = seconds.into();
+    }
+    options
+}
+
+fn reference(object: &Value) -> ObjectRef {
+    ObjectRef {
+        api_version: object["apiVersion"].as_str().unwrap_or_default().to_owned(),
+        kind: object["kind"].as_str().unwrap_or_default().to_owned(),
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+        uid: object.uid().to_owned(),
+    }
+}

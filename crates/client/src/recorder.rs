@@ -1,0 +1,129 @@
+//! Events (`core/v1`): what happened, for people. Equal events of one object are counted in one Event
+//! object, as `k8s.io/client-go/tools/record` does.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::SystemTime;
+
+use http::{Method, Request};
+use jiff::Timestamp;
+use kube::Client;
+use planner::{EventType, ObjectRef};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::paths::collection_path;
+
+/// Events waiting to be written; more are dropped, with a warning in the log.
+const QUEUE: usize = 4096;
+/// How many different events are remembered for counting.
+const REMEMBERED: usize = 4096;
+
+struct Entry {
+    about: ObjectRef,
+    event_type: EventType,
+    reason: String,
+    message: String,
+    at: SystemTime,
+}
+
+/// Writes events in the background, in order. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<Entry>,
+}
+
+struct Known {
+    name: String,
+    count: u64,
+}
+
+impl Recorder {
+    /// A recorder whose events come from `component` (`statefulset-controller`, `kubelet`) on `host`.
+    pub fn new(client: Client, component: &'static str, host: &str) -> Self {
+        let (queue, mut entries) = mpsc::channel::<Entry>(QUEUE);
+        let source = json!({"component": component, "host": host});
+        tokio::spawn(async move {
+            let mut known: HashMap<u64, Known> = HashMap::new();
+            while let Some(entry) = entries.recv().await {
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                if let Err(error) = write(&client, &source, &mut known, &entry).await {
+                    tracing::debug!("event {} of {}: {error}", entry.reason, entry.about.name);
+                }
+            }
+        });
+        Self { queue }
+    }
+
+    /// Notes an event. Never waits.
+    pub fn record(&self, about: &ObjectRef, event_type: EventType, reason: &str, message: &str) {
+        let entry = Entry {
+            about: about.clone(),
+            event_type,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            at: SystemTime::now(),
+        };
+        if self.queue.try_send(entry).is_err() {
+            tracing::warn!("event dropped: {reason} of {} {}", about.kind, about.name);
+        }
+    }
+}
+
+async fn write(
+    client: &Client,
+    source: &Value,
+    known: &mut HashMap<u64, Known>,
+    entry: &Entry,
+) -> Result<(), kube::Error> {
+    let id = identity(entry);
+    let at = Timestamp::try_from(entry.at).unwrap_or_default();
+    let time = apimachinery::time::format_seconds(at);
+    let namespace = if entry.about.namespace.is_empty() { "default" } else { &entry.about.namespace };
+    let collection = collection_path("v1", "Event", namespace).unwrap_or_default();
+    if let Some(seen) = known.get_mut(&id) {
+        seen.count += 1;
+        let patch = json!({"count": seen.count, "lastTimestamp": time});
+        match send(client, Method::PATCH, &format!("{collection}/{}", seen.name), &patch).await {
+            // Somebody removed it: it begins anew.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            other => return other,
+        }
+    }
+    let name = format!("{}.{:x}", entry.about.name, id ^ u64::try_from(at.as_nanosecond()).unwrap_or(0));
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": name, "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": entry.about.api_version, "kind": entry.about.kind,
+            "namespace": entry.about.namespace, "name": entry.about.name, "uid": entry.about.uid,
+        },
+        "type": match entry.event_type { EventType::Normal => "Normal", EventType::Warning => "Warning" },
+        "reason": entry.reason, "message": entry.message, "source": source,
+        "reportingComponent": source["component"], "reportingInstance": source["host"],
+        "count": 1, "firstTimestamp": time, "lastTimestamp": time,
+    });
+    send(client, Method::POST, &collection, &event).await?;
+    known.insert(id, Known { name, count: 1 });
+    Ok(())
+}
+
+async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Result<(), kube::Error> {
+    let content_type =
+        if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, content_type)
+        .body(body.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    client.request::<Value>(request).await.map(|_| ())
+}
+
+fn identity(entry: &Entry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&entry.about, entry.event_type == EventType::Warning, &entry.reason, &entry.message).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,108 @@
+//! What all pod workers share: the node's settings and its hands.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use client::{Executor, Informers, Recorder};
+use images::{ImageStore, Mirror};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use network::Network;
+use planner::EventType;
+use planner::world::object_ref;
+use runtime::Runtime;
+use tokio::sync::Semaphore;
+use volumes::Volumes;
+
+/// The node's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name on the API.
+    pub name: String,
+    /// Where pods' files are kept: `DIR/pods`.
+    pub pods_dir: PathBuf,
+    /// The node's address.
+    pub host_ip: Ipv4Addr,
+    /// Where pods ask for names.
+    pub cluster_dns: Ipv4Addr,
+    /// `cluster.local`.
+    pub cluster_domain: String,
+    /// Where else to look for a registry's images.
+    pub mirrors: Vec<Mirror>,
+    /// The most pods that this node takes.
+    pub max_pods: u32,
+}
+
+/// What the node works with.
+pub struct Parts {
+    /// The API.
+    pub client: Client,
+    /// The world, kept current by somebody.
+    pub informers: Arc<Informers>,
+    /// Containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// Addresses.
+    pub network: Arc<Network>,
+    /// Claims' data.
+    pub volumes: Arc<Volumes>,
+    /// Images.
+    pub images: Arc<ImageStore>,
+}
+
+/// Containers that are made at the same time on this node; more wait.
+const STARTING_AT_ONCE: usize = 8;
+
+/// The node's settings and hands, shared by all workers.
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) client: Client,
+    pub(crate) informers: Arc<Informers>,
+    pub(crate) executor: Executor,
+    pub(crate) recorder: Recorder,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) volumes: Arc<Volumes>,
+    pub(crate) images: Arc<ImageStore>,
+    pub(crate) starting: Semaphore,
+    /// Bytes of memory of the machine.
+    pub(crate) memory: i64,
+}
+
+impl Host {
+    pub(crate) fn new(config: Config, parts: Parts) -> Self {
+        let recorder = Recorder::new(parts.client.clone(), "kubelet", &config.name);
+        let executor =
+            Executor::new(parts.client.clone(), Arc::clone(&parts.informers), recorder.clone());
+        Self {
+            memory: crate::registration::machine_memory(),
+            config,
+            client: parts.client,
+            informers: parts.informers,
+            executor,
+            recorder,
+            runtime: parts.runtime,
+            network: parts.network,
+            volumes: parts.volumes,
+            images: parts.images,
+            starting: Semaphore::new(STARTING_AT_ONCE),
+        }
+    }
+
+    /// The folder of one pod's files.
+    pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.config.pods_dir.join(uid)
+    }
+
+    /// Tells people what happened to a pod.
+    pub(crate) fn event(&self, pod: &Pod, event_type: EventType, reason: &str, message: &str) {
+        self.recorder.record(&object_ref(pod), event_type, reason, message);
+    }
+}
+
+/// Now.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or_default()
+}

@@ -1,0 +1,261 @@
+//! Reads the logs of containers: CRI's format, tail, since, follow (`pkg/kubelet/kuberuntime/logs`).
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+/// How much is read from the file at a time, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// Chunks that wait for a slow client; reading stops while they do.
+const CHUNKS_WAITING: usize = 8;
+
+/// Which lines, and how (`core/v1.PodLogOptions`).
+#[derive(Clone, Debug, Default)]
+pub struct LogQuery {
+    /// Stay for lines yet to come, until the container has ended.
+    pub follow: bool,
+    /// Only lines since then.
+    pub since: Option<Timestamp>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+    /// Only the last so many lines.
+    pub tail_lines: Option<u64>,
+    /// Stop after so many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// The lines of the log at `path`. `ended` tells whether the container writes no more.
+pub(crate) fn read(
+    path: PathBuf,
+    query: LogQuery,
+    ended: impl Fn() -> bool + Send + Sync + 'static,
+) -> BoxStream<'static, std::io::Result<Bytes>> {
+    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    tokio::spawn(async move {
+        if let Err(error) = pump(&path, &query, &ended, &sender).await {
+            // A client that has gone is no error.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    Box::pin(futures::stream::poll_fn(move |context| receiver.poll_recv(context)))
+}
+
+async fn pump(
+    path: &Path,
+    query: &LogQuery,
+    ended: &(impl Fn() -> bool + Send + Sync),
+    sender: &mpsc::Sender<std::io::Result<Bytes>>,
+) -> std::io::Result<()> {
+    let watch = if query.follow { Some(Watch::of(path)?) } else { None };
+    let mut file = tokio::fs::File::open(path).await?;
+    let mut lines = Lines::new(query);
+    if let Some(tail) = query.tail_lines {
+        skip_to_tail(&mut file, tail).await?;
+    }
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        // Asked before reading: what was written before the end is read in this round.
+        let last_round = ended();
+        loop {
+            let count = file.read(&mut buffer).await?;
+            if count == 0 {
+                break;
+            }
+            let out = lines.take(&buffer[..count]);
+            if !out.is_empty() && sender.send(Ok(out.into())).await.is_err() {
+                return Ok(());
+            }
+            if lines.is_full() {
+                return Ok(());
+            }
+        }
+        match &watch {
+            Some(watch) if !last_round => tokio::select! {
+                changed = watch.changed() => changed?,
+                () = sender.closed() => return Ok(()),
+            },
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Puts the file's position where its last `tail` whole entries begin.
+async fn skip_to_tail(file: &mut tokio::fs::File, tail: u64) -> std::io::Result<()> {
+    use tokio::io::AsyncSeekExt;
+    let mut end = file.seek(std::io::SeekFrom::End(0)).await?;
+    if tail == 0 {
+        return Ok(());
+    }
+    let mut newlines = 0;
+    let mut buffer = vec![0; CHUNK];
+    while end > 0 {
+        let size = end.min(CHUNK as u64);
+        file.seek(std::io::SeekFrom::Start(end - size)).await?;
+        let chunk = &mut buffer[..usize::try_from(size).unwrap_or(CHUNK)];
+        file.read_exact(chunk).await?;
+        for (index, _) in chunk.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            newlines += 1;
+            // The newline before the first of the lines wanted.
+            if newlines > tail {
+                let start = end - size + index as u64 + 1;
+                file.seek(std::io::SeekFrom::Start(start)).await?;
+                return Ok(());
+            }
+        }
+        end -= size;
+    }
+    file.seek(std::io::SeekFrom::Start(0)).await?;
+    Ok(())
+}
+
+/// Turns the file's bytes into what a client sees.
+struct Lines<'a> {
+    query: &'a LogQuery,
+    rest: Vec<u8>,
+    left: Option<u64>,
+    /// Inside a line that was written in parts: its time was printed already.
+    continued: bool,
+}
+
+impl<'a> Lines<'a> {
+    fn new(query: &'a LogQuery) -> Self {
+        Self { query, rest: Vec::new(), left: query.limit_bytes, continued: false }
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.rest.extend_from_slice(bytes);
+        let mut out = Vec::new();
+        let held = std::mem::take(&mut self.rest);
+        let mut rest = held.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.entry(&rest[..end], &mut out);
+            rest = &rest[end + 1..];
+        }
+        self.rest = rest.to_vec();
+        if let Some(left) = &mut self.left {
+            out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= out.len() as u64;
+        }
+        out
+    }
+
+    /// `<time> <stream> <F|P> <text>`; P is a part of a line, with no newline of its own.
+    fn entry(&mut self, entry: &[u8], out: &mut Vec<u8>) {
+        let mut fields = entry.splitn(4, |byte| *byte == b' ');
+        let (Some(time), Some(_), Some(tag), Some(text)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return;
+        };
+        let time = String::from_utf8_lossy(time);
+        if let Some(since) = self.query.since
+            && time.parse::<Timestamp>().is_ok_and(|at| at < since)
+        {
+            return;
+        }
+        if self.query.timestamps && !self.continued {
+            out.extend_from_slice(time.as_bytes());
+            out.push(b' ');
+        }
+        out.extend_from_slice(text);
+        self.continued = tag.starts_with(b"P");
+        if !self.continued {
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Hears of writes to a file.
+struct Watch(AsyncFd<Inotify>);
+
+impl Watch {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        // CLOSE_WRITE: the shim closes the log when the container has ended.
+        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DELETE_SELF;
+        inotify.add_watch(path, flags)?;
+        Ok(Self(AsyncFd::new(inotify)?))
+    }
+
+    /// Resolves when something was written, and at least now and then: a container's end need not write.
+    async fn changed(&self) -> std::io::Result<()> {
+        let Ok(ready) = tokio::time::timeout(std::time::Duration::from_secs(1), self.0.readable()).await
+        else {
+            return Ok(());
+        };
+        let mut ready = ready?;
+        match self.0.get_ref().read_events() {
+            Ok(_) | Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    const LOG: &str = "2026-01-01T00:00:01.000000001Z stdout F one\n\
+                       2026-01-01T00:00:02.000000001Z stdout P tw\n\
+                       2026-01-01T00:00:02.000000002Z stdout F o\n\
+                       2026-01-01T00:00:03.000000001Z stderr F three\n";
+
+    async fn text(query: LogQuery) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, LOG).unwrap();
+        let chunks: Vec<Bytes> = read(path, query, || true).try_collect().await.unwrap();
+        String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn lines_come_as_they_were_printed() {
+        assert_eq!(text(LogQuery::default()).await, "one\ntwo\nthree\n");
+    }
+
+    #[tokio::test]
+    async fn tail_since_timestamps_and_limit_pick_lines() {
+        let tail = LogQuery { tail_lines: Some(1), ..LogQuery::default() };
+        assert_eq!(text(tail).await, "three\n");
+        let since = Some("2026-01-01T00:00:03Z".parse().unwrap());
+        assert_eq!(text(LogQuery { since, ..LogQuery::default() }).await, "three\n");
+        let stamped = LogQuery { timestamps: true, tail_lines: Some(1), ..LogQuery::default() };
+        assert_eq!(text(stamped).await, "2026-01-01T00:00:03.000000001Z three\n");
+        assert_eq!(text(LogQuery { limit_bytes: Some(5), ..LogQuery::default() }).await, "one\nt");
+    }
+
+    #[tokio::test]
+    async fn following_sees_what_is_written_later_and_ends_with_the_container() {
+        use std::io::Write;
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, LOG).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&over);
+        let query = LogQuery { follow: true, ..LogQuery::default() };
+        let mut stream = read(path.clone(), query, move || ended.load(Ordering::Acquire));
+        assert_eq!(stream.try_next().await.unwrap().unwrap(), "one\ntwo\nthree\n");
+        let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+        over.store(true, Ordering::Release);
+        file.write_all(b"2026-01-01T00:00:04Z stdout F four\n").unwrap();
+        drop(file);
+        assert_eq!(stream.try_next().await.unwrap().unwrap(), "four\n");
+        assert!(stream.try_next().await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,254 @@
+//! Startup, readiness and liveness probes (`pkg/kubelet/prober`).
+//!
+//! A probe that has not succeeded yet is tried again within milliseconds, growing to its period, so that a
+//! pod is Ready when it is ready; failures count by the period, as upstream's do.
+
+mod attempt;
+
+pub(crate) use attempt::http_get as http_hook;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Probe};
+use planner::pod_actions::ProbeState;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::hooks::ExecInContainer;
+
+/// The first pause before a probe that has not succeeded yet is tried again; it doubles up to the period.
+const FIRST_RETRY: Duration = Duration::from_millis(5);
+
+/// What probes need to reach a container.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// The pod's address.
+    pub(crate) ip: IpAddr,
+    /// Runs commands in the container.
+    pub(crate) exec: Arc<dyn ExecInContainer>,
+}
+
+/// Something that a probe wants people to know.
+pub(crate) type OnFailure = Arc<dyn Fn(String) + Send + Sync>;
+
+/// The probes of one run of a container. Dropping it ends them.
+pub(crate) struct Prober {
+    state: Arc<Mutex<ProbeState>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Readiness => "Readiness",
+            Self::Liveness => "Liveness",
+        }
+    }
+}
+
+impl Prober {
+    /// Starts the probes of a run that was started `age` ago. `known` is what was known before a restart of
+    /// stead: it holds until a probe says otherwise. `changed` is notified of each change.
+    pub(crate) fn start(
+        container: &Container,
+        target: &Target,
+        age: Duration,
+        known: Option<ProbeState>,
+        changed: &Arc<Notify>,
+        on_failure: &OnFailure,
+    ) -> Self {
+        let first = ProbeState {
+            started: container.startup_probe.is_none(),
+            ready: container.readiness_probe.is_none(),
+            ..ProbeState::default()
+        };
+        let state = Arc::new(Mutex::new(known.unwrap_or(first)));
+        let started = Arc::new(Notify::new());
+        let roles = [
+            (Role::Startup, &container.startup_probe),
+            (Role::Readiness, &container.readiness_probe),
+            (Role::Liveness, &container.liveness_probe),
+        ];
+        let ports = ports(container);
+        let born = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        let tasks = roles
+            .into_iter()
+            .filter_map(|(role, probe)| {
+                let worker = Worker {
+                    role,
+                    probe: probe.clone()?,
+                    ports: ports.clone(),
+                    target: target.clone(),
+                    state: Arc::clone(&state),
+                    started: Arc::clone(&started),
+                    changed: Arc::clone(changed),
+                    on_failure: Arc::clone(on_failure),
+                };
+                Some(tokio::spawn(worker.run(born)))
+            })
+            .collect();
+        Self { state, tasks }
+    }
+
+    /// What the probes say now.
+    pub(crate) fn state(&self) -> ProbeState {
+        lock(&self.state).clone()
+    }
+}
+
+fn lock(state: &Mutex<ProbeState>) -> std::sync::MutexGuard<'_, ProbeState> {
+    state.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+pub(crate) fn ports(container: &Container) -> HashMap<String, u16> {
+    let named = container.ports.iter().flatten();
+    named.filter_map(|p| Some((p.name.clone()?, u16::try_from(p.container_port).ok()?))).collect()
+}
+
+struct Worker {
+    role: Role,
+    probe: Probe,
+    ports: HashMap<String, u16>,
+    target: Target,
+    state: Arc<Mutex<ProbeState>>,
+    started: Arc<Notify>,
+    changed: Arc<Notify>,
+    on_failure: OnFailure,
+}
+
+impl Worker {
+    async fn run(self, born: Instant) {
+        let seconds = |value: Option<i32>, default: i32| {
+            Duration::from_secs(u64::try_from(value.unwrap_or(default)).unwrap_or(0))
+        };
+        let period = seconds(self.probe.period_seconds, 10).max(Duration::from_secs(1));
+        let timeout = seconds(self.probe.timeout_seconds, 1).max(Duration::from_secs(1));
+        let failures_allowed = self.probe.failure_threshold.unwrap_or(3).max(1);
+        let successes_needed = self.probe.success_threshold.unwrap_or(1).max(1);
+        self.wait_for_startup().await;
+        tokio::time::sleep_until(born + seconds(self.probe.initial_delay_seconds, 0)).await;
+
+        let (mut successes, mut failures) = (0, 0);
+        let mut retry = FIRST_RETRY;
+        let mut counted_at: Option<Instant> = None;
+        loop {
+            let outcome = attempt::attempt(&self.probe, &self.ports, &self.target, timeout).await;
+            let settled = self.succeeds();
+            match outcome {
+                Ok(()) => {
+                    failures = 0;
+                    successes += 1;
+                    if successes >= successes_needed {
+                        self.on_success();
+                        if self.role == Role::Startup {
+                            return;
+                        }
+                    }
+                }
+                Err(why) => {
+                    successes = 0;
+                    // Tries between two periods do not count: a threshold means periods.
+                    if counted_at.is_none_or(|at| at.elapsed() >= period.mul_f32(0.9)) {
+                        counted_at = Some(Instant::now());
+                        failures += 1;
+                        (self.on_failure)(format!("{} probe failed: {why}", self.role.word()));
+                    }
+                    self.note(&why);
+                    if failures >= failures_allowed {
+                        self.on_failed(&why);
+                    }
+                }
+            }
+            let waiting = !settled && self.role != Role::Liveness && !self.succeeds();
+            let pause = if waiting { retry.min(period) } else { period };
+            retry = if waiting { retry.saturating_mul(2) } else { FIRST_RETRY };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Readiness and liveness begin when the startup probe has succeeded.
+    async fn wait_for_startup(&self) {
+        if self.role == Role::Startup {
+            return;
+        }
+        loop {
+            let notified = self.started.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if lock(&self.state).started {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn succeeds(&self) -> bool {
+        let state = lock(&self.state);
+        match self.role {
+            Role::Startup => state.started,
+            Role::Readiness => state.ready,
+            Role::Liveness => state.failed.is_none(),
+        }
+    }
+
+    fn on_success(&self) {
+        self.change(|state| match self.role {
+            Role::Startup => state.started = true,
+            Role::Readiness => {
+                state.ready = true;
+                state.not_ready_because = None;
+            }
+            Role::Liveness => {}
+        });
+        if self.role == Role::Startup {
+            self.started.notify_waiters();
+        }
+    }
+
+    fn note(&self, why: &str) {
+        if self.role == Role::Readiness {
+            lock(&self.state).not_ready_because = Some(why.to_owned());
+        }
+    }
+
+    fn on_failed(&self, why: &str) {
+        let word = self.role.word().to_lowercase();
+        self.change(|state| match self.role {
+            Role::Readiness => state.ready = false,
+            Role::Startup | Role::Liveness => {
+                state.failed = Some(format!("failed {word} probe, will be restarted: {why}"));
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ProbeState)) {
+        let mut state = lock(&self.state);
+        let before = state.clone();
+        change(&mut state);
+        let changed = *state != before;
+        drop(state);
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+}

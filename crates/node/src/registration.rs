@@ -1,0 +1,165 @@
+//! The node's own object: what the machine has, and that it is alive (`pkg/kubelet/kubelet_node_status.go`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::host::{Host, now};
+
+/// Where nodes renew their leases.
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+/// How often the lease is renewed (upstream: a quarter of its duration).
+const RENEW: Duration = Duration::from_secs(10);
+/// How long a lease lasts, in seconds.
+const LEASE_SECONDS: u32 = 40;
+
+/// Bytes of memory of the machine; 0 when the kernel does not say.
+pub(crate) fn machine_memory() -> i64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<i64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn node(host: &Host) -> Value {
+    let name = &host.config.name;
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": architecture(), "node.kubernetes.io/instance-type": "stead",
+            },
+        },
+        "spec": {},
+    })
+}
+
+fn status(host: &Host, held: Option<&Value>) -> Value {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let resources = json!({
+        "cpu": cpus.to_string(), "memory": format!("{}Ki", host.memory / 1024),
+        "pods": host.config.max_pods.to_string(), "ephemeral-storage": disk_bytes(host).to_string(),
+    });
+    let at = apimachinery::time::format_seconds(now());
+    // A condition's transition time is kept while the condition stays as it is.
+    let since = |kind: &str, status: &str| {
+        let all = held.and_then(|n| n["status"]["conditions"].as_array()).into_iter().flatten();
+        let same = all.into_iter().find(|c| c["type"] == kind && c["status"] == status);
+        same.map_or_else(|| at.clone(), |c| c["lastTransitionTime"].as_str().unwrap_or_default().to_owned())
+    };
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": at, "lastTransitionTime": since(kind, status)})
+    };
+    let os = read("/etc/os-release");
+    let os = os.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+    let version = format!("v1.36.0+stead{}", env!("CARGO_PKG_VERSION"));
+    json!({
+        "capacity": resources, "allocatable": resources,
+        "addresses": [
+            {"type": "InternalIP", "address": host.config.host_ip.to_string()},
+            {"type": "Hostname", "address": host.config.name},
+        ],
+        "conditions": [
+            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "stead has sufficient memory"),
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "stead has no disk pressure"),
+            condition("PIDPressure", "False", "KubeletHasSufficientPID", "stead has sufficient PIDs"),
+            condition("Ready", "True", "KubeletReady", "stead runs pods"),
+        ],
+        "nodeInfo": {
+            "architecture": architecture(), "operatingSystem": "linux", "osImage": os,
+            "kernelVersion": read("/proc/sys/kernel/osrelease"), "machineID": read("/etc/machine-id"),
+            "bootID": read("/proc/sys/kernel/random/boot_id"),
+            "systemUUID": read("/sys/class/dmi/id/product_uuid"),
+            "containerRuntimeVersion": format!("stead://{}", env!("CARGO_PKG_VERSION")),
+            "kubeletVersion": version, "kubeProxyVersion": version,
+        },
+    })
+}
+
+fn disk_bytes(host: &Host) -> u64 {
+    let dir = host.config.pods_dir.parent().unwrap_or(&host.config.pods_dir);
+    rustix::fs::statvfs(dir).map_or(0, |figures| figures.f_blocks * figures.f_frsize)
+}
+
+async fn send(host: &Host, method: Method, path: &str, body: &Value) -> Result<Value, kube::Error> {
+    let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, kind)
+        .body(body.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    host.client.request(request).await
+}
+
+fn missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+fn exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Makes the node's object, or brings it up to date; it is Ready when this returns.
+pub(crate) async fn register(host: &Host) -> Result<(), kube::Error> {
+    match send(host, Method::POST, "/api/v1/nodes", &node(host)).await {
+        Ok(_) => {}
+        Err(error) if exists(&error) => {}
+        Err(error) => return Err(error),
+    }
+    refresh(host).await?;
+    renew(host).await
+}
+
+async fn refresh(host: &Host) -> Result<(), kube::Error> {
+    let path = format!("/api/v1/nodes/{}", host.config.name);
+    let held = send(host, Method::GET, &path, &Value::Null).await?;
+    let patch = json!({"status": status(host, Some(&held))});
+    send(host, Method::PATCH, &format!("{path}/status"), &patch).await.map(|_| ())
+}
+
+async fn renew(host: &Host) -> Result<(), kube::Error> {
+    let name = &host.config.name;
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": name, "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": apimachinery::time::format_micros(now())},
+    });
+    match send(host, Method::PATCH, &format!("{LEASES}/{name}"), &lease).await {
+        Err(error) if missing(&error) => send(host, Method::POST, LEASES, &lease).await.map(|_| ()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Renews the lease for ever.
+pub(crate) async fn heartbeat(host: Arc<Host>) {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        if let Err(error) = renew(&host).await {
+            tracing::warn!("lease of node {}: {error}", host.config.name);
+            if missing(&error) {
+                // Somebody removed the namespace or the node: it registers anew.
+                let again = register(&host).await;
+                again.unwrap_or_else(|error| tracing::warn!("node {}: {error}", host.config.name));
+            }
+        }
+    }
+}

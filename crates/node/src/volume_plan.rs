@@ -1,0 +1,355 @@
+//! What each volume of a pod is made of, or what it waits for. Pure: from the pod and the world.
+
+use std::path::PathBuf;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, PersistentVolume, Pod, SecretVolumeSource, Volume,
+    VolumeProjection,
+};
+use planner::World;
+
+use crate::downward;
+use crate::env::Surroundings;
+
+/// A file that the node writes into a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileToWrite {
+    /// Relative to the volume.
+    pub(crate) path: String,
+    pub(crate) bytes: Vec<u8>,
+    /// Permission bits.
+    pub(crate) mode: u32,
+}
+
+/// What a volume is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// An empty folder that lives as long as the pod.
+    EmptyDir {
+        /// In memory instead of on disk.
+        memory: bool,
+        /// Bytes; none for no limit.
+        size_limit: Option<u64>,
+    },
+    /// A path of the host.
+    HostPath {
+        path: PathBuf,
+        /// `Directory`, `DirectoryOrCreate`, `File`, …; empty for no check.
+        kind: String,
+    },
+    /// Files that the node writes and keeps current.
+    Files {
+        files: Vec<FileToWrite>,
+        /// Keep them in memory only.
+        secret: bool,
+    },
+    /// A claim's data.
+    Claim {
+        /// The PersistentVolume's name.
+        volume: String,
+        /// Where it is on this node, when it is a path that somebody gave; `None` for stead's own volumes.
+        path: Option<PathBuf>,
+    },
+}
+
+/// Why a volume is not there yet; one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("MountVolume.SetUp failed for volume \"{volume}\": {why}")]
+pub(crate) struct Missing {
+    pub(crate) volume: String,
+    pub(crate) why: String,
+}
+
+/// The annotation by which a volume says that stead's provisioner made it.
+pub(crate) const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+/// Our provisioner.
+pub(crate) const PROVISIONER: &str = "stead.dev/local";
+
+/// What `volume` of `pod` is made of.
+pub(crate) fn source(
+    pod: &Pod,
+    volume: &Volume,
+    world: &World,
+    around: Surroundings<'_>,
+) -> Result<Source, Missing> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let missing = |why: String| Missing { volume: volume.name.clone(), why };
+    if let Some(empty) = &volume.empty_dir {
+        return Ok(Source::EmptyDir {
+            memory: empty.medium.as_deref() == Some("Memory"),
+            size_limit: crate::resources::bytes(empty.size_limit.as_ref()),
+        });
+    }
+    if let Some(host) = &volume.host_path {
+        let kind = host.type_.clone().unwrap_or_default();
+        return Ok(Source::HostPath { path: PathBuf::from(&host.path), kind });
+    }
+    if let Some(claim) = &volume.persistent_volume_claim {
+        return claimed(world, namespace, &claim.claim_name).map_err(missing);
+    }
+    if let Some(secret) = &volume.secret {
+        let files = secret_files(world, namespace, secret).map_err(missing)?;
+        return Ok(Source::Files { files, secret: true });
+    }
+    if let Some(map) = &volume.config_map {
+        let files = config_map_files(world, namespace, map).map_err(missing)?;
+        return Ok(Source::Files { files, secret: false });
+    }
+    if let Some(api) = &volume.downward_api {
+        let mode = api.default_mode.unwrap_or(0o644);
+        let files = downward_files(pod, api.items.as_deref(), mode, around).map_err(missing)?;
+        return Ok(Source::Files { files, secret: false });
+    }
+    if let Some(projected) = &volume.projected {
+        let mode = projected.default_mode.unwrap_or(0o644);
+        let mut files = Vec::new();
+        for source in projected.sources.iter().flatten() {
+            files.extend(projected_files(pod, world, namespace, source, mode, around).map_err(missing)?);
+        }
+        return Ok(Source::Files { files, secret: true });
+    }
+    if *volume == (Volume { name: volume.name.clone(), ..Volume::default() }) {
+        return Ok(Source::EmptyDir { memory: false, size_limit: None });
+    }
+    Err(missing(
+        "stead serves persistentVolumeClaim, emptyDir, configMap, secret, downwardAPI, projected and hostPath \
+         volumes; use one of these"
+            .to_owned(),
+    ))
+}
+
+fn claimed(world: &World, namespace: &str, name: &str) -> Result<Source, String> {
+    let claim = world
+        .claims
+        .get(namespace, name)
+        .ok_or_else(|| format!("persistentvolumeclaim \"{name}\" not found"))?;
+    if claim.metadata.deletion_timestamp.is_some() {
+        return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
+    }
+    let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending");
+    let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or_default();
+    if phase != "Bound" || volume.is_empty() {
+        return Err(format!("persistentvolumeclaim \"{name}\" is {phase}, not Bound"));
+    }
+    let found = world
+        .volumes
+        .get("", volume)
+        .ok_or_else(|| format!("persistentvolume \"{volume}\" of claim \"{name}\" not found"))?;
+    let bound_to = found.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).and_then(|r| r.uid.as_deref());
+    if bound_to != claim.metadata.uid.as_deref() {
+        return Err(format!("persistentvolume \"{volume}\" is bound to another claim than \"{name}\""));
+    }
+    Ok(Source::Claim { volume: volume.to_owned(), path: foreign_path(found) })
+}
+
+/// The path of a volume that was written by hand (`local` or `hostPath`).
+fn foreign_path(volume: &PersistentVolume) -> Option<PathBuf> {
+    let made_by = volume.metadata.annotations.as_ref().and_then(|a| a.get(PROVISIONED_BY));
+    if made_by.is_some_and(|by| by == PROVISIONER) {
+        return None;
+    }
+    let spec = volume.spec.as_ref()?;
+    let path = spec.local.as_ref().map(|l| &l.path).or(spec.host_path.as_ref().map(|h| &h.path))?;
+    Some(PathBuf::from(path))
+}
+
+fn bits(mode: i32) -> u32 {
+    u32::try_from(mode).unwrap_or(0o644) & 0o7777
+}
+
+/// The entries of a map as files: all of them, or those that `items` names.
+fn pick(
+    entries: Vec<(String, Vec<u8>)>,
+    items: Option<&[KeyToPath]>,
+    mode: i32,
+    optional: bool,
+    what: &str,
+) -> Result<Vec<FileToWrite>, String> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        let all = entries.into_iter();
+        return Ok(all
+            .map(|(key, bytes)| FileToWrite { path: key, bytes, mode: bits(mode) })
+            .collect());
+    };
+    let mut files = Vec::new();
+    for item in items {
+        match entries.iter().find(|(key, _)| *key == item.key) {
+            Some((_, bytes)) => files.push(FileToWrite {
+                path: item.path.clone(),
+                bytes: bytes.clone(),
+                mode: bits(item.mode.unwrap_or(mode)),
+            }),
+            None if optional => {}
+            None => return Err(format!("{what} has no key {:?}", item.key)),
+        }
+    }
+    Ok(files)
+}
+
+fn secret_entries(
+    world: &World,
+    namespace: &str,
+    name: &str,
+    optional: bool,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    match world.secrets.get(namespace, name) {
+        Some(secret) => {
+            let data = secret.data.iter().flatten();
+            Ok(data.map(|(key, ByteString(bytes))| (key.clone(), bytes.clone())).collect())
+        }
+        None if optional => Ok(Vec::new()),
+        None => Err(format!("secret \"{name}\" not found")),
+    }
+}
+
+fn map_entries(
+    world: &World,
+    namespace: &str,
+    name: &str,
+    optional: bool,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    match world.config_maps.get(namespace, name) {
+        Some(map) => {
+            let text = map.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
+            let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+            Ok(text.chain(binary).collect())
+        }
+        None if optional => Ok(Vec::new()),
+        None => Err(format!("configmap \"{name}\" not found")),
+    }
+}
+
+fn secret_files(
+    world: &World,
+    namespace: &str,
+    source: &SecretVolumeSource,
+) -> Result<Vec<FileToWrite>, String> {
+    let name = source.secret_name.as_deref().unwrap_or_default();
+    let optional = source.optional.unwrap_or(false);
+    let entries = secret_entries(world, namespace, name, optional)?;
+    let mode = source.default_mode.unwrap_or(0o644);
+    pick(entries, source.items.as_deref(), mode, optional, &format!("secret \"{name}\""))
+}
+
+fn config_map_files(
+    world: &World,
+    namespace: &str,
+    source: &ConfigMapVolumeSource,
+) -> Result<Vec<FileToWrite>, String> {
+    let optional = source.optional.unwrap_or(false);
+    let entries = map_entries(world, namespace, &source.name, optional)?;
+    let mode = source.default_mode.unwrap_or(0o644);
+    pick(entries, source.items.as_deref(), mode, optional, &format!("configmap \"{}\"", source.name))
+}
+
+fn downward_files(
+    pod: &Pod,
+    items: Option<&[DownwardAPIVolumeFile]>,
+    mode: i32,
+    around: Surroundings<'_>,
+) -> Result<Vec<FileToWrite>, String> {
+    let mut files = Vec::new();
+    for item in items.unwrap_or_default() {
+        let value = match (&item.field_ref, &item.resource_field_ref) {
+            (Some(field), _) => downward::field(pod, &field.field_path, around)
+                .ok_or_else(|| format!("{} is not a field that a pod can be told", field.field_path))?,
+            (None, Some(resource)) => {
+                let first = pod.spec.as_ref().and_then(|s| s.containers.first());
+                first
+                    .and_then(|container| downward::resource(pod, container, resource))
+                    .ok_or_else(|| format!("{} is not a resource", resource.resource))?
+            }
+            (None, None) => String::new(),
+        };
+        files.push(FileToWrite {
+            path: item.path.clone(),
+            bytes: value.into_bytes(),
+            mode: bits(item.mode.unwrap_or(mode)),
+        });
+    }
+    Ok(files)
+}
+
+fn projected_files(
+    pod: &Pod,
+    world: &World,
+    namespace: &str,
+    source: &VolumeProjection,
+    mode: i32,
+    around: Surroundings<'_>,
+) -> Result<Vec<FileToWrite>, String> {
+    if let Some(secret) = &source.secret {
+        let optional = secret.optional.unwrap_or(false);
+        let entries = secret_entries(world, namespace, &secret.name, optional)?;
+        return pick(entries, secret.items.as_deref(), mode, optional, &format!("secret \"{}\"", secret.name));
+    }
+    if let Some(map) = &source.config_map {
+        let optional = map.optional.unwrap_or(false);
+        let entries = map_entries(world, namespace, &map.name, optional)?;
+        return pick(entries, map.items.as_deref(), mode, optional, &format!("configmap \"{}\"", map.name));
+    }
+    if let Some(api) = &source.downward_api {
+        return downward_files(pod, api.items.as_deref(), mode, around);
+    }
+    Err("stead projects secret, configMap and downwardAPI sources; use one of these".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn made(volume: Value, objects: impl FnOnce(&mut World)) -> Result<Source, String> {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"},
+            "spec": {"containers": [], "volumes": [volume]}}))
+        .unwrap();
+        let mut world = World::default();
+        objects(&mut world);
+        let around = Surroundings { pod_ip: "", host_ip: "" };
+        let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
+        source(&pod, volume, &world, around).map_err(|e| e.to_string())
+    }
+
+    fn claim(phase: &str) -> Value {
+        json!({"metadata": {"name": "data-db-0", "namespace": "d", "uid": "c"},
+            "spec": {"volumeName": "pv"}, "status": {"phase": phase}})
+    }
+
+    #[test]
+    fn a_claim_must_be_bound_and_its_volume_bound_to_it() {
+        let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}});
+        let error = made(volume.clone(), |_| {}).unwrap_err();
+        assert!(error.ends_with("persistentvolumeclaim \"data-db-0\" not found"), "{error}");
+        let pending = |w: &mut World| w.claims.insert(serde_json::from_value(claim("Pending")).unwrap());
+        let error = made(volume.clone(), pending).unwrap_err();
+        assert!(error.ends_with("\"data-db-0\" is Pending, not Bound"), "{error}");
+        let with_volume = |uid: &'static str| {
+            move |w: &mut World| {
+                w.claims.insert(serde_json::from_value(claim("Bound")).unwrap());
+                let pv = json!({"metadata": {"name": "pv", "annotations": {PROVISIONED_BY: PROVISIONER}},
+                    "spec": {"claimRef": {"uid": uid}}});
+                w.volumes.insert(serde_json::from_value(pv).unwrap());
+            }
+        };
+        assert!(made(volume.clone(), with_volume("other")).unwrap_err().contains("another claim"));
+        assert_eq!(
+            made(volume, with_volume("c")).unwrap(),
+            Source::Claim { volume: "pv".to_owned(), path: None }
+        );
+    }
+
+    #[test]
+    fn items_choose_keys_and_paths() {
+        let map = |w: &mut World| {
+            let map = json!({"metadata": {"name": "m", "namespace": "d"}, "data": {"a": "1", "b": "2"}});
+            w.config_maps.insert(serde_json::from_value(map).unwrap());
+        };
+        let volume = json!({"name": "v", "configMap": {"name": "m", "items": [{"key": "b", "path": "x/b"}]}});
+        let file = FileToWrite { path: "x/b".into(), bytes: b"2".to_vec(), mode: 0o644 };
+        assert_eq!(made(volume, map).unwrap(), Source::Files { files: vec![file], secret: false });
+        let volume = json!({"name": "v", "configMap": {"name": "m", "items": [{"key": "c", "path": "c"}]}});
+        assert!(made(volume, map).unwrap_err().ends_with("configmap \"m\" has no key \"c\""));
+    }
+}

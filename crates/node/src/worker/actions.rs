@@ -1,0 +1,190 @@
+//! Carries out what the pod's plan asks for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::SignedDuration;
+use network::PodRef;
+use planner::EventType;
+use planner::pod_actions::{ContainerId, PodAction, Volumes};
+use runtime::SandboxConfig;
+
+use super::{Surround, Worker, lock};
+use crate::container_config::runtime_id;
+use crate::host::now;
+use crate::{etc_files, pod_volumes, resources};
+
+/// How long to wait before a sandbox that could not be made is tried again, by tries: 1 s, 2 s, … 10 s.
+const LONGEST_SANDBOX_RETRY: i64 = 10;
+
+impl Worker {
+    pub(super) async fn carry_out(self: &Arc<Self>, action: &PodAction) -> Result<(), String> {
+        match action {
+            PodAction::PrepareVolumes => self.prepare_volumes().await,
+            PodAction::RunSandbox => self.run_sandbox().await,
+            PodAction::PullImage { container } => self.pull(container),
+            PodAction::StartContainer { id, backoff_step } => self.start(id, *backoff_step).await?,
+            PodAction::KillContainer { id, grace, message } => self.kill(id, *grace, message),
+            PodAction::RemoveContainer { id } => self.remove_container(id).await?,
+            PodAction::StopSandbox => self.stop_sandbox().await?,
+            PodAction::RemoveSandbox => self.remove_sandbox().await?,
+            PodAction::TeardownVolumes => self.teardown_volumes().await?,
+            PodAction::Finish => {}
+        }
+        Ok(())
+    }
+
+    async fn prepare_volumes(&self) {
+        let pod = self.handle.pod();
+        let outcome = pod_volumes::prepare(&self.host, &pod).await;
+        let mut state = lock(&self.state);
+        match outcome {
+            Ok(mounts) => {
+                state.mounts = mounts;
+                state.volumes = Volumes::Ready;
+            }
+            Err(error) => {
+                let message = error.to_string();
+                let reason = error.reason().to_owned();
+                let told = Volumes::Waiting { reason: reason.clone(), message: message.clone() };
+                if state.volumes != told {
+                    self.host.event(&pod, EventType::Warning, &reason, &message);
+                }
+                state.volumes = told;
+            }
+        }
+        drop(state);
+        self.handle.wake();
+    }
+
+    /// Looks again at volumes whose objects have changed: what they wait for may be there now, and files
+    /// that show Secrets and ConfigMaps are kept current.
+    pub(super) async fn refresh_volumes(&self) {
+        if !self.handle.stale_volumes.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let ready = {
+            let mut state = lock(&self.state);
+            if matches!(state.volumes, Volumes::Waiting { .. }) {
+                state.volumes = Volumes::Absent;
+            }
+            state.volumes == Volumes::Ready
+        };
+        let pod = self.handle.pod();
+        if ready && let Err(error) = pod_volumes::refresh_files(&self.host, &pod).await {
+            tracing::debug!(pod = %self.handle.key.name, "{error}");
+        }
+    }
+
+    async fn run_sandbox(&self) {
+        let outcome = self.make_sandbox().await;
+        let mut state = lock(&self.state);
+        state.sandbox = match outcome {
+            Ok(ip) => Surround::Alive { ip },
+            Err(error) => {
+                let tries = match &state.sandbox {
+                    Surround::Failed { tries, .. } => tries + 1,
+                    _ => 1,
+                };
+                let message = format!("Failed to create pod sandbox: {error}");
+                let pod = self.handle.pod();
+                self.host.event(&pod, EventType::Warning, "FailedCreatePodSandBox", &message);
+                let pause = SignedDuration::from_secs(i64::from(tries).min(LONGEST_SANDBOX_RETRY));
+                let retry_at = now().saturating_add(pause).unwrap_or_else(|_| now());
+                Surround::Failed { error: message, retry_at, tries }
+            }
+        };
+        drop(state);
+        self.handle.wake();
+    }
+
+    async fn make_sandbox(&self) -> Result<IpAddr, String> {
+        let pod = self.handle.pod();
+        let spec = pod.spec.as_ref();
+        let host_network = spec.and_then(|s| s.host_network).unwrap_or(false);
+        let sysctls = spec
+            .and_then(|s| s.security_context.as_ref())
+            .and_then(|c| c.sysctls.as_ref())
+            .map(|all| all.iter().map(|s| (s.name.clone(), s.value.clone())).collect())
+            .unwrap_or_default();
+        let config = SandboxConfig {
+            id: self.handle.uid.clone(),
+            namespace: self.handle.key.namespace.clone(),
+            name: self.handle.key.name.clone(),
+            hostname: etc_files::hostname(&pod),
+            host_network,
+            sysctls,
+            cgroup_parent: resources::cgroup_parent(&pod),
+            resources: resources::pod_resources(&pod),
+            annotations: Default::default(),
+        };
+        let status = self.host.runtime.run_pod_sandbox(config).await.map_err(|e| e.to_string())?;
+        let pid = status.pid.ok_or("the process that holds it ended at once")?;
+        let ip = self.attach(pid).await?;
+        let text = ip.to_string();
+        let written = pod_volumes::write_etc_files(&self.host, &pod, &text).await;
+        written.map_err(|e| format!("files under /etc: {e}"))?;
+        Ok(ip)
+    }
+
+    /// Gives the sandbox its address, or finds the one that it has.
+    pub(super) async fn attach(&self, pid: u32) -> Result<IpAddr, String> {
+        let pod = self.handle.pod();
+        if pod.spec.as_ref().and_then(|s| s.host_network).unwrap_or(false) {
+            return Ok(IpAddr::V4(self.host.config.host_ip));
+        }
+        let reference = PodRef {
+            uid: self.handle.uid.clone(),
+            namespace: self.handle.key.namespace.clone(),
+            name: self.handle.key.name.clone(),
+        };
+        let attached = self.host.network.attach(reference, pid).await;
+        attached.map(|link| IpAddr::V4(link.ip)).map_err(|e| format!("network: {e}"))
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), String> {
+        let was_unstarted = lock(&self.state).unstarted.remove(id).is_some();
+        let removed = self.host.runtime.remove_container(&self.handle.uid, &runtime_id(id)).await;
+        match removed {
+            Err(runtime::Error::NotFound { .. }) if was_unstarted => Ok(()),
+            other => other.map_err(|e| e.to_string()),
+        }
+    }
+
+    async fn stop_sandbox(&self) -> Result<(), String> {
+        let stopped = self.host.runtime.stop_pod_sandbox(&self.handle.uid).await;
+        ignore_missing(stopped)?;
+        // The processes are gone: nobody uses the address any more.
+        self.host.network.detach(&self.handle.uid).await.map_err(|e| e.to_string())?;
+        let mut state = lock(&self.state);
+        state.sandbox = Surround::Dead;
+        state.probers.clear();
+        Ok(())
+    }
+
+    async fn remove_sandbox(&self) -> Result<(), String> {
+        ignore_missing(self.host.runtime.remove_pod_sandbox(&self.handle.uid).await)?;
+        let mut state = lock(&self.state);
+        state.sandbox = Surround::Absent;
+        state.unstarted.clear();
+        drop(state);
+        self.handle.runtime_changed();
+        Ok(())
+    }
+
+    async fn teardown_volumes(&self) -> Result<(), String> {
+        pod_volumes::teardown(&self.host, &self.handle.uid).await.map_err(|e| e.to_string())?;
+        let mut state = lock(&self.state);
+        state.volumes = Volumes::Absent;
+        state.mounts.clear();
+        Ok(())
+    }
+}
+
+fn ignore_missing(result: Result<(), runtime::Error>) -> Result<(), String> {
+    match result {
+        Err(runtime::Error::NotFound { .. }) | Ok(()) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,309 @@
+use std::fmt::Write;
+
+use jiff::ToSpan;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A pod on a node, by hand: tests say what happened and read what is planned.
+struct Pod {
+    pod: k8s_openapi::api::core::v1::Pod,
+    sandbox: Sandbox,
+    volumes: Volumes,
+    records: Vec<Record>,
+    images: ImageState,
+    probes: ProbeState,
+    config_error: Option<&'static str>,
+    predecessor: bool,
+    now: Timestamp,
+}
+
+impl Pod {
+    fn new(spec: Value) -> Self {
+        let pod = json!({"metadata": {"name": "db-0", "namespace": "default", "uid": "u"}, "spec": spec});
+        Self {
+            pod: serde_json::from_value(pod).unwrap(),
+            sandbox: Sandbox::Alive { ip: "10.42.0.7".to_owned() },
+            volumes: Volumes::Ready,
+            records: Vec::new(),
+            images: ImageState::Present,
+            probes: ProbeState { started: true, ready: true, ..ProbeState::default() },
+            config_error: None,
+            predecessor: false,
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    fn one() -> Self {
+        Self::new(json!({"containers": [{"name": "db"}], "terminationGracePeriodSeconds": 30}))
+    }
+
+    fn with_init(policy: &str) -> Self {
+        Self::new(json!({"restartPolicy": policy, "initContainers": [{"name": "setup"}],
+            "containers": [{"name": "db"}]}))
+    }
+
+    fn runs(mut self, name: &str, attempt: u32) -> Self {
+        let state = RecordState::Running { started_at: self.now };
+        self.records.push(record(name, attempt, state));
+        self
+    }
+
+    fn ended(mut self, name: &str, attempt: u32, exit_code: i32) -> Self {
+        let reason = if exit_code == 0 { "Completed" } else { "Error" }.to_owned();
+        let state = RecordState::Exited {
+            started_at: self.now,
+            finished_at: self.now,
+            exit_code,
+            signal: None,
+            reason,
+            message: String::new(),
+        };
+        self.records.push(record(name, attempt, state));
+        self
+    }
+
+    fn deleted(mut self) -> Self {
+        let deadline = self.now.checked_add(30.seconds()).unwrap();
+        self.pod.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(deadline));
+        self.pod.metadata.deletion_grace_period_seconds = Some(30);
+        self
+    }
+
+    fn plan(&self) -> PodPlan {
+        let spec = self.pod.spec.as_ref().unwrap();
+        let names: Vec<String> = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+            .map(|c| c.name.clone())
+            .collect();
+        let snapshot = Snapshot {
+            pod: &self.pod,
+            removed: false,
+            predecessor_running: self.predecessor,
+            host_ip: "10.0.0.1",
+            sandbox: self.sandbox.clone(),
+            volumes: self.volumes.clone(),
+            records: self.records.clone(),
+            killing: Default::default(),
+            images: names.iter().map(|n| (n.clone(), self.images.clone())).collect(),
+            config_errors: self.config_error.map(|e| ("db".to_owned(), e.to_owned())).into_iter().collect(),
+            probes: names.iter().map(|n| (n.clone(), self.probes.clone())).collect(),
+        };
+        plan(&snapshot, self.now)
+    }
+
+    /// What is planned, the phase, and how each container looks, one line each.
+    fn told(&self) -> String {
+        let plan = self.plan();
+        let mut out = String::new();
+        for action in &plan.actions {
+            writeln!(out, "do {action:?}").unwrap();
+        }
+        for waiting in &plan.waiting_on {
+            writeln!(out, "wait {}: {}", waiting.reason, waiting.message).unwrap();
+        }
+        let status = plan.status;
+        let ready = ready_since(&status).is_some();
+        writeln!(out, "{} ready={ready}", status.phase.unwrap()).unwrap();
+        for container in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
+            let state = container.state.clone().unwrap();
+            let words = match (state.waiting, state.running, state.terminated) {
+                (Some(w), _, _) => format!("waiting {}", w.reason.unwrap()),
+                (_, Some(_), _) => "running".to_owned(),
+                (_, _, Some(t)) => format!("terminated {}", t.reason.unwrap()),
+                _ => "unknown".to_owned(),
+            };
+            let restarts = container.restart_count;
+            writeln!(out, "{}: {words} ready={} restarts={restarts}", container.name, container.ready).unwrap();
+        }
+        out
+    }
+}
+
+fn record(name: &str, attempt: u32, state: RecordState) -> Record {
+    Record {
+        id: ContainerId { name: name.to_owned(), attempt },
+        state,
+        backoff_step: attempt,
+        container_id: format!("stead://u/{name}.{attempt}"),
+        image: "i".to_owned(),
+        image_id: "sha256:1".to_owned(),
+    }
+}
+
+#[test]
+fn a_new_pod_gets_volumes_and_a_sandbox_while_its_image_comes() {
+    let mut pod = Pod::one();
+    pod.sandbox = Sandbox::Absent;
+    pod.volumes = Volumes::Absent;
+    pod.images = ImageState::Needed;
+    insta::assert_snapshot!(pod.told(), @r#"
+    do PullImage { container: "db" }
+    do PrepareVolumes
+    do RunSandbox
+    Pending ready=false
+    db: waiting ContainerCreating ready=false restarts=0
+    "#);
+}
+
+#[test]
+fn a_successor_does_nothing_while_its_predecessor_has_processes() {
+    let mut pod = Pod::one();
+    pod.sandbox = Sandbox::Absent;
+    pod.predecessor = true;
+    insta::assert_snapshot!(pod.told(), @r"
+    wait PredecessorRunning: processes of the former pod db-0 still run here
+    Pending ready=false
+    db: waiting ContainerCreating ready=false restarts=0
+    ");
+}
+
+#[test]
+fn a_container_is_started_once_all_is_there_and_is_ready_when_its_probe_says_so() {
+    let pod = Pod::one();
+    insta::assert_snapshot!(pod.told(), @r#"
+    do StartContainer { id: ContainerId { name: "db", attempt: 0 }, backoff_step: 0 }
+    Pending ready=false
+    db: waiting ContainerCreating ready=false restarts=0
+    "#);
+    let mut pod = pod.runs("db", 0);
+    insta::assert_snapshot!(pod.told(), @r"
+    Running ready=true
+    db: running ready=true restarts=0
+    ");
+    pod.probes.ready = false;
+    insta::assert_snapshot!(pod.told(), @r"
+    Running ready=false
+    db: running ready=false restarts=0
+    ");
+}
+
+#[test]
+fn init_containers_run_to_their_end_one_after_another_before_the_rest() {
+    insta::assert_snapshot!(Pod::with_init("Always").runs("setup", 0).told(), @r"
+    wait InitContainerRunning: init container setup has not finished yet
+    Pending ready=false
+    setup: running ready=false restarts=0
+    db: waiting PodInitializing ready=false restarts=0
+    ");
+    insta::assert_snapshot!(Pod::with_init("Always").ended("setup", 0, 0).told(), @r#"
+    do StartContainer { id: ContainerId { name: "db", attempt: 0 }, backoff_step: 0 }
+    Pending ready=false
+    setup: terminated Completed ready=true restarts=0
+    db: waiting ContainerCreating ready=false restarts=0
+    "#);
+    insta::assert_snapshot!(Pod::with_init("Never").ended("setup", 0, 1).told(), @r"
+    Failed ready=false
+    setup: terminated Error ready=false restarts=0
+    db: waiting PodInitializing ready=false restarts=0
+    ");
+}
+
+#[test]
+fn a_crash_is_answered_at_once_the_first_time_and_after_a_back_off_then() {
+    insta::assert_snapshot!(Pod::one().ended("db", 0, 1).told(), @r#"
+    do StartContainer { id: ContainerId { name: "db", attempt: 1 }, backoff_step: 1 }
+    Running ready=false
+    db: terminated Error ready=false restarts=0
+    "#);
+    let mut pod = Pod::one().ended("db", 0, 1).ended("db", 1, 1);
+    insta::assert_snapshot!(pod.told(), @r"
+    wait CrashLoopBackOff: container db ended and is started again after a pause of 10 s
+    Running ready=false
+    db: waiting CrashLoopBackOff ready=false restarts=1
+    ");
+    assert_eq!(pod.plan().requeue_after, Some(SignedDuration::from_secs(10)));
+    pod.now = pod.now.checked_add(10.seconds()).unwrap();
+    assert!(matches!(&pod.plan().actions[..], [PodAction::StartContainer { backoff_step: 2, .. }]));
+}
+
+#[test]
+fn back_off_doubles_up_to_five_minutes() {
+    let seconds: Vec<i64> = (0..8).map(|step| backoff_delay(step).as_secs()).collect();
+    assert_eq!(seconds, [0, 10, 20, 40, 80, 160, 300, 300]);
+}
+
+#[test]
+fn a_failed_liveness_probe_ends_the_container() {
+    let mut pod = Pod::one().runs("db", 0);
+    pod.probes.failed = Some("failed liveness probe".to_owned());
+    insta::assert_snapshot!(pod.told(), @r#"
+    do KillContainer { id: ContainerId { name: "db", attempt: 0 }, grace: 30, message: "failed liveness probe" }
+    Running ready=true
+    db: running ready=true restarts=0
+    "#);
+}
+
+#[test]
+fn a_missing_key_is_told_and_nothing_is_started() {
+    let mut pod = Pod::one();
+    pod.config_error = Some("secret \"s\" not found");
+    insta::assert_snapshot!(pod.told(), @r#"
+    wait ConfigError: secret "s" not found
+    Pending ready=false
+    db: waiting CreateContainerConfigError ready=false restarts=0
+    "#);
+}
+
+#[test]
+fn a_deleted_pod_stops_before_it_gives_anything_back() {
+    insta::assert_snapshot!(Pod::one().runs("db", 0).deleted().told(), @r#"
+    do KillContainer { id: ContainerId { name: "db", attempt: 0 }, grace: 30, message: "Stopping container db" }
+    wait ContainersTerminating: stopping db (at most 30 s)
+    Running ready=true
+    db: running ready=true restarts=0
+    "#);
+    insta::assert_snapshot!(Pod::one().ended("db", 0, 0).deleted().told(), @r"
+    do StopSandbox
+    do RemoveSandbox
+    do TeardownVolumes
+    do Finish
+    Succeeded ready=false
+    db: terminated Completed ready=false restarts=0
+    ");
+}
+
+#[test]
+fn jobs_end_for_good_and_keep_their_records() {
+    let mut pod = Pod::new(json!({"restartPolicy": "OnFailure", "containers": [{"name": "db"}]}));
+    pod = pod.ended("db", 0, 0);
+    insta::assert_snapshot!(pod.told(), @r"
+    Succeeded ready=false
+    db: terminated Completed ready=false restarts=0
+    ");
+    pod.pod.status = Some(pod.plan().status);
+    insta::assert_snapshot!(pod.told(), @r"
+    do StopSandbox
+    do TeardownVolumes
+    Succeeded ready=false
+    db: terminated Completed ready=false restarts=0
+    ");
+}
+
+#[test]
+fn after_a_lost_sandbox_the_containers_begin_anew_and_the_count_goes_on() {
+    let mut pod = Pod::one().runs("db", 0);
+    pod.pod.status = Some(pod.plan().status);
+    pod.sandbox = Sandbox::Dead;
+    assert_eq!(pod.plan().actions, [PodAction::StopSandbox, PodAction::RemoveSandbox]);
+    pod.records.clear();
+    pod.sandbox = Sandbox::Alive { ip: "10.42.0.8".to_owned() };
+    assert!(
+        matches!(&pod.plan().actions[..], [PodAction::StartContainer { id, .. }] if id.attempt == 1),
+        "the second run of the container is run 1"
+    );
+}
+
+#[test]
+fn planning_again_on_the_status_that_was_written_changes_nothing() {
+    let mut pod = Pod::one().runs("db", 0);
+    let first = pod.plan().status;
+    pod.pod.status = Some(first.clone());
+    pod.now = pod.now.checked_add(5.seconds()).unwrap();
+    assert_eq!(pod.plan().status, first);
+    assert!(pod.plan().actions.is_empty());
+}
