@@ -5,6 +5,14 @@
 //! not a kubelet: it decides nothing. **Its one rule: what it says about processes is what the kernel said;
 //! a container is gone when its processes are.**
 
+mod cgroup;
+pub mod fake;
+pub mod oci;
+mod record;
+mod seccomp;
+pub mod shim;
+mod spec;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

@@ -1,0 +1,295 @@
+//! Real containers: libcontainer behind one [`crate::shim`] per pod.
+//!
+//! The daemon's part. It prepares folders and cgroups, starts shims, asks them, and keeps nothing that it
+//! could not find again: a new [`Oci`] over the same folders finds all sandboxes, connects to their shims,
+//! and proves of those without one that nothing of them runs.
+
+mod client;
+mod launch;
+mod sandbox;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, OnceCell, RwLock, broadcast};
+
+use crate::cgroup::Hierarchies;
+use crate::record::{self, SandboxRecord, is_safe_id, sandbox_file};
+use crate::{
+    ContainerConfig, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent, SandboxConfig, SandboxStatus,
+};
+use sandbox::{Sandbox, blocking, system};
+
+/// How many events a slow receiver may be behind before it has to look at everything.
+const EVENT_BACKLOG: usize = 1024;
+
+/// The longest path of a unix socket: `sun_path`, less its NUL (unix(7)).
+const SOCKET_PATH_LIMIT: usize = 107;
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct OciConfig {
+    /// A folder per sandbox: `DIR/pods`.
+    pub root: PathBuf,
+    /// The shims' sockets: `/run/stead/<id>`. Short, see unix(7): with a pod's uid in it, under 108 bytes.
+    pub run_dir: PathBuf,
+    /// The cgroup above all others, absolute: `/stead-<id>`.
+    pub cgroup_root: String,
+    /// What runs [`crate::shim::main`] with the arguments that are added: `["/proc/self/exe", "shim"]`.
+    pub shim_command: Vec<OsString>,
+}
+
+/// The OCI backend.
+pub struct Oci {
+    config: OciConfig,
+    sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
+    loaded: OnceCell<Hierarchies>,
+    /// Read while a sandbox is being made, written while shared cgroups are taken away.
+    cgroup_tree: RwLock<()>,
+    events: broadcast::Sender<RuntimeEvent>,
+}
+
+impl Oci {
+    /// A backend; it looks at the disk when it is first asked for something.
+    #[must_use]
+    pub fn new(config: OciConfig) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            sandboxes: Mutex::new(BTreeMap::new()),
+            loaded: OnceCell::new(),
+            cgroup_tree: RwLock::new(()),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+        })
+    }
+
+    async fn ready(&self) -> Result<&Hierarchies, Error> {
+        self.loaded.get_or_try_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> Result<Hierarchies, Error> {
+        let (root, run_dir) = (self.config.root.clone(), self.config.run_dir.clone());
+        let (hierarchies, found) = blocking(move || {
+            let find = || -> io::Result<_> {
+                fs::create_dir_all(&run_dir)?;
+                Ok((Hierarchies::detect()?, find_sandboxes(&root)?))
+            };
+            find().map_err(|e| system("looking for sandboxes", e))
+        })
+        .await?;
+        let mut sandboxes = self.sandboxes.lock().await;
+        let connecting = found.into_iter().map(|(dir, record)| {
+            let sandbox = Arc::new(Sandbox::new(dir, record, hierarchies.clone(), self.events.clone()));
+            async move { sandbox.connect().await.map(|()| sandbox) }
+        });
+        for sandbox in futures::future::try_join_all(connecting).await? {
+            sandboxes.insert(sandbox.id().to_owned(), sandbox);
+        }
+        Ok(hierarchies)
+    }
+
+    async fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>, Error> {
+        self.ready().await?;
+        let found = self.sandboxes.lock().await.get(id).cloned();
+        found.ok_or_else(|| Error::NotFound { what: "sandbox", id: id.to_owned() })
+    }
+
+    fn record(&self, config: SandboxConfig) -> Result<SandboxRecord, Error> {
+        let doing = || format!("making the sandbox of pod {}/{}", config.namespace, config.name);
+        let inside = |path: &str| {
+            !path.is_empty()
+                && Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)))
+        };
+        if !is_safe_id(&config.id) {
+            return Err(system(doing(), format!("{:?} cannot be an id", config.id)));
+        }
+        if !inside(&config.cgroup_parent) {
+            return Err(system(doing(), format!("{:?} cannot be a cgroup", config.cgroup_parent)));
+        }
+        let socket = self.config.run_dir.join(format!("{}.sock", config.id));
+        if socket.as_os_str().len() > SOCKET_PATH_LIMIT {
+            let why = format!("the path of its socket is too long: {}", socket.display());
+            return Err(system(doing(), why));
+        }
+        let boot_id = launch::boot_id().map_err(|e| system("reading the boot's id", e))?;
+        let (created_at, cgroup_root) = (Timestamp::now(), self.config.cgroup_root.clone());
+        Ok(SandboxRecord { config, created_at, boot_id, cgroup_root, socket })
+    }
+}
+
+/// All sandboxes on disk. A record that cannot be read is of one whose making was cut short by a failure of
+/// the machine: nothing of it runs.
+fn find_sandboxes(root: &Path) -> io::Result<Vec<(PathBuf, SandboxRecord)>> {
+    fs::create_dir_all(root)?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let dir = entry?.path();
+        match record::read(&sandbox_file(&dir)) {
+            Ok(Some(record)) => found.push((dir, record)),
+            Ok(None) => {}
+            Err(e) => tracing::warn!("passing over a sandbox: {e}"),
+        }
+    }
+    Ok(found)
+}
+
+/// Makes folders, cgroups and the shim.
+fn make(
+    hierarchies: &Hierarchies,
+    command: &[OsString],
+    dir: &Path,
+    record: &SandboxRecord,
+) -> Result<(), Error> {
+    let doing = || format!("making the sandbox of pod {}/{}", record.config.namespace, record.config.name);
+    let prepare = || -> io::Result<()> {
+        fs::create_dir_all(dir.join("containers"))?;
+        record::write(&sandbox_file(dir), record)?;
+        hierarchies.create(&record.pod_cgroup())?;
+        hierarchies.apply(&record.pod_cgroup(), &record.config.resources)?;
+        hierarchies.create(&record.shim_cgroup())
+    };
+    prepare().map_err(|e| system(doing(), e))?;
+    launch::launch(command, dir, record)
+}
+
+/// Removes all traces of a sandbox of which nothing runs. The record goes last: what is left of it is found
+/// again.
+fn unmake(hierarchies: &Hierarchies, dir: &Path, record: &SandboxRecord) -> Result<(), Error> {
+    let gone = |result: io::Result<()>| match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let remove = || -> io::Result<()> {
+        hierarchies.remove(&record.pod_cgroup())?;
+        hierarchies.remove(&record.shim_cgroup())?;
+        gone(fs::remove_file(&record.socket))?;
+        gone(fs::remove_dir_all(dir.join("containers")))?;
+        gone(fs::remove_file(dir.join("shim.log")))?;
+        gone(fs::remove_file(sandbox_file(dir)))
+    };
+    let doing = || format!("removing the sandbox of pod {}/{}", record.config.namespace, record.config.name);
+    remove().map_err(|e| system(doing(), e))?;
+    // Logs and volumes beside ours are the caller's, and keep the folder.
+    let _ = fs::remove_dir(dir);
+    Ok(())
+}
+
+#[async_trait]
+impl Runtime for Oci {
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus, Error> {
+        let hierarchies = self.ready().await?.clone();
+        if let Ok(there) = self.sandbox(&config.id).await {
+            let status = there.status();
+            return match status.pid {
+                Some(_) if status.config == config => Ok(status),
+                Some(_) => {
+                    Err(system(format!("making sandbox {}", config.id), "another one with this id is there"))
+                }
+                None => Err(system(
+                    format!("making sandbox {}", config.id),
+                    "one that has ended is to be removed first",
+                )),
+            };
+        }
+        let record = self.record(config)?;
+        let dir = self.config.root.join(&record.config.id);
+        let _keep_shared_cgroups = self.cgroup_tree.read().await;
+        let sandbox =
+            Arc::new(Sandbox::new(dir.clone(), record.clone(), hierarchies.clone(), self.events.clone()));
+        let (command, tree) = (self.config.shim_command.clone(), hierarchies.clone());
+        let (at, asked) = (dir.clone(), record.clone());
+        let mut made = blocking(move || make(&tree, &command, &at, &asked)).await;
+        if made.is_ok() {
+            made = sandbox.connect().await;
+        }
+        if let Err(e) = made {
+            blocking(move || {
+                launch::end_processes(&hierarchies, &record)?;
+                unmake(&hierarchies, &dir, &record)
+            })
+            .await?;
+            return Err(e);
+        }
+        let status = sandbox.status();
+        self.sandboxes.lock().await.insert(sandbox.id().to_owned(), sandbox);
+        Ok(status)
+    }
+
+    async fn stop_pod_sandbox(&self, sandbox: &str) -> Result<(), Error> {
+        match self.sandbox(sandbox).await {
+            Ok(sandbox) => sandbox.stop().await,
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn remove_pod_sandbox(&self, sandbox: &str) -> Result<(), Error> {
+        let hierarchies = self.ready().await?.clone();
+        let sandbox = match self.sandbox(sandbox).await {
+            Ok(sandbox) => sandbox,
+            Err(Error::NotFound { .. }) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        sandbox.stop().await?;
+        let (tree, dir, record) = (hierarchies.clone(), sandbox.dir.clone(), sandbox.record.clone());
+        blocking(move || unmake(&tree, &dir, &record)).await?;
+        self.sandboxes.lock().await.remove(sandbox.id());
+        // Whoever is making a sandbox now needs what would be taken away; the last to go takes it.
+        if let Ok(_alone) = self.cgroup_tree.try_write() {
+            let (pod, shims) = (sandbox.record.pod_cgroup(), sandbox.record.shims_cgroup());
+            let top = self.config.cgroup_root.clone();
+            blocking(move || {
+                hierarchies.remove_if_empty(&shims);
+                hierarchies.remove_empty_parents(&pod, &top);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn list_pod_sandboxes(&self) -> Result<Vec<SandboxStatus>, Error> {
+        self.ready().await?;
+        Ok(self.sandboxes.lock().await.values().map(|sandbox| sandbox.status()).collect())
+    }
+
+    async fn create_container(&self, sandbox: &str, config: ContainerConfig) -> Result<(), Error> {
+        if !is_safe_id(&config.id) {
+            return Err(system("making a container", format!("{:?} cannot be an id", config.id)));
+        }
+        self.sandbox(sandbox).await?.create(config).await
+    }
+
+    async fn start_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
+        self.sandbox(sandbox).await?.start(container).await
+    }
+
+    async fn signal_container(&self, sandbox: &str, container: &str, signal: i32) -> Result<(), Error> {
+        self.sandbox(sandbox).await?.signal(container, signal).await
+    }
+
+    async fn remove_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
+        match self.sandbox(sandbox).await {
+            Ok(sandbox) => sandbox.remove(container).await,
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error> {
+        self.sandbox(sandbox).await?.statuses().await
+    }
+
+    async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {
+        self.sandbox(sandbox).await?.exec(container, config).await
+    }
+
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.events.subscribe()
+    }
+}

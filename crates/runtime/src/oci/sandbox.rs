@@ -1,0 +1,358 @@
+//! One sandbox, as the daemon sees it: what it asked for, and a shim to talk to while there is one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+
+use super::client::{Client, Failure, ask};
+use super::launch;
+use crate::cgroup::Hierarchies;
+use crate::record::{self, ContainerRecord, SandboxRecord, container_dir};
+use crate::shim::protocol::{Reply, Request};
+use crate::{
+    ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig, RuntimeEvent, SandboxStatus,
+};
+
+/// A sandbox.
+pub(super) struct Sandbox {
+    /// Its folder.
+    pub(super) dir: PathBuf,
+    /// What is on disk about it.
+    pub(super) record: SandboxRecord,
+    hierarchies: Hierarchies,
+    /// The shim's process; nothing once its end is proven.
+    pid: Mutex<Option<u32>>,
+    /// Held while the shim's end is being proven.
+    burial: tokio::sync::Mutex<()>,
+    containers: Mutex<BTreeMap<String, ContainerRecord>>,
+    events: broadcast::Sender<RuntimeEvent>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is replaced whole: a panic elsewhere leaves it as it was.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error of the machine.
+pub(super) fn system(doing: impl Into<String>, why: impl ToString) -> Error {
+    Error::System { doing: doing.into(), why: why.to_string() }
+}
+
+/// Runs what waits for the disk or the kernel where it may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(system("running a blocking task", e)),
+    }
+}
+
+impl Sandbox {
+    /// A sandbox whose shim is not known yet.
+    pub(super) fn new(
+        dir: PathBuf,
+        record: SandboxRecord,
+        hierarchies: Hierarchies,
+        events: broadcast::Sender<RuntimeEvent>,
+    ) -> Self {
+        Self {
+            dir,
+            record,
+            hierarchies,
+            pid: Mutex::new(None),
+            burial: tokio::sync::Mutex::new(()),
+            containers: Mutex::new(BTreeMap::new()),
+            events,
+        }
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> &str {
+        &self.record.config.id
+    }
+
+    /// As the caller is told.
+    pub(super) fn status(&self) -> SandboxStatus {
+        let pid = *lock(&self.pid);
+        SandboxStatus { config: self.record.config.clone(), pid, created_at: self.record.created_at }
+    }
+
+    /// Finds the shim and listens to it; or finds that there is none, and makes sure that nothing runs.
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<(), Error> {
+        self.load_containers();
+        let same_boot = launch::boot_id().is_ok_and(|id| id == self.record.boot_id);
+        if same_boot && self.subscribe().await.is_ok() {
+            return self.forget_unknown().await;
+        }
+        self.bury().await
+    }
+
+    async fn subscribe(self: &Arc<Self>) -> Result<(), Failure> {
+        let mut client = Client::connect(&self.record.socket).await?;
+        client.send(&Request::Subscribe, &[]).await?;
+        *lock(&self.pid) = client.pid();
+        let sandbox = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                let heard = client.receive().await;
+                let Some(sandbox) = sandbox.upgrade() else { return };
+                if heard.is_err() {
+                    if let Err(e) = sandbox.bury().await {
+                        tracing::error!(sandbox = sandbox.id(), "{e}");
+                    }
+                    return;
+                }
+                sandbox.announce();
+            }
+        });
+        Ok(())
+    }
+
+    fn announce(&self) {
+        // Nobody may be listening.
+        let _ = self.events.send(RuntimeEvent { sandbox: self.id().to_owned() });
+    }
+
+    fn load_containers(&self) {
+        let ids = launch::container_ids(&self.dir);
+        let records =
+            ids.into_iter().filter_map(|id| Some((id.clone(), launch::container_record(&self.dir, &id)?)));
+        *lock(&self.containers) = records.collect();
+    }
+
+    /// Drops containers that the shim was never told of: a daemon died in the middle of making them.
+    async fn forget_unknown(&self) -> Result<(), Error> {
+        let known = self.states().await?;
+        let unknown: Vec<String> =
+            lock(&self.containers).keys().filter(|id| !known.contains_key(*id)).cloned().collect();
+        for id in unknown {
+            self.discard(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Proves that nothing of the sandbox runs, records it, and tells.
+    async fn bury(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.burial.lock().await;
+        let (hierarchies, dir, record) = (self.hierarchies.clone(), self.dir.clone(), self.record.clone());
+        blocking(move || launch::bury(&hierarchies, &dir, &record)).await?;
+        *lock(&self.pid) = None;
+        self.announce();
+        Ok(())
+    }
+
+    fn is_alive(&self) -> bool {
+        lock(&self.pid).is_some()
+    }
+
+    /// Asks the shim; `None` when there is none any more.
+    async fn ask(&self, request: &Request) -> Result<Option<Reply>, Error> {
+        if !self.is_alive() {
+            return Ok(None);
+        }
+        match ask(&self.record.socket, request).await {
+            Ok(Reply::Failed(fault)) => Err(fault.into()),
+            Ok(reply) => Ok(Some(reply)),
+            Err(Failure::Dead) => {
+                self.bury().await?;
+                Ok(None)
+            }
+            Err(Failure::Other(e)) => {
+                Err(system(format!("asking the shim of pod {}", self.record.config.name), e))
+            }
+        }
+    }
+
+    fn ended(&self) -> Error {
+        let pod = format!("{}/{}", self.record.config.namespace, self.record.config.name);
+        system(format!("using the sandbox of pod {pod}"), "it has ended")
+    }
+
+    /// Ends the sandbox and returns when nothing of it runs.
+    pub(super) async fn stop(&self) -> Result<(), Error> {
+        self.ask(&Request::Stop).await?;
+        self.bury().await
+    }
+
+    /// Makes a container.
+    pub(super) async fn create(&self, config: ContainerConfig) -> Result<(), Error> {
+        let id = config.id.clone();
+        let there = lock(&self.containers).get(&id).map(|record| record.config == config);
+        match there {
+            Some(true) if self.states().await?.contains_key(&id) => return Ok(()),
+            Some(false) => {
+                return Err(system(format!("making container {id}"), "another one with this id is there"));
+            }
+            _ => {}
+        }
+        if !self.is_alive() {
+            return Err(self.ended());
+        }
+        let record = ContainerRecord { config, created_at: jiff::Timestamp::now() };
+        let request = Request::Create {
+            id: id.clone(),
+            log_path: record.config.log_path.clone(),
+            tty: record.config.tty,
+        };
+        lock(&self.containers).insert(id.clone(), record.clone());
+        let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.container_cgroup(&id));
+        let folder = container_dir(&self.dir, &id);
+        let made = blocking(move || prepare(&hierarchies, &cgroup, &folder, &record)).await;
+        let made = match made {
+            Ok(()) => self.ask(&request).await.and_then(|reply| reply.map(drop).ok_or_else(|| self.ended())),
+            Err(e) => Err(e),
+        };
+        if made.is_err() {
+            self.discard(&id).await?;
+        }
+        made
+    }
+
+    /// Starts a container.
+    pub(super) async fn start(&self, id: &str) -> Result<(), Error> {
+        self.known(id)?;
+        match self.ask(&Request::Start { id: id.to_owned() }).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::WrongState { id: id.to_owned(), state: "exited".to_owned() }),
+        }
+    }
+
+    /// Signals a container.
+    pub(super) async fn signal(&self, id: &str, signal: i32) -> Result<(), Error> {
+        self.known(id)?;
+        self.ask(&Request::Signal { id: id.to_owned(), signal }).await.map(drop)
+    }
+
+    /// Removes a container.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), Error> {
+        if self.known(id).is_err() {
+            return Ok(());
+        }
+        self.ask(&Request::Remove { id: id.to_owned() }).await?;
+        self.discard(id).await
+    }
+
+    /// Runs a command in a container.
+    pub(super) async fn exec(&self, id: &str, config: ExecConfig) -> Result<i32, Error> {
+        self.known(id)?;
+        let not_running = || Error::WrongState { id: id.to_owned(), state: "exited".to_owned() };
+        if !self.is_alive() {
+            return Err(not_running());
+        }
+        let ExecConfig { argv, stdin, stdout, stderr, tty } = config;
+        let streams = [stdin, stdout, stderr];
+        let stdio = [0, 1, 2].map(|i: usize| streams[i].is_some());
+        let fds: Vec<_> = streams.into_iter().flatten().collect();
+        let request = Request::Exec { id: id.to_owned(), argv, tty, stdio };
+        let asked = async {
+            let mut client = Client::connect(&self.record.socket).await?;
+            client.send(&request, &fds).await?;
+            // Ours must be closed for the other ends to see the end.
+            drop(fds);
+            client.receive().await
+        };
+        match asked.await {
+            Ok(Reply::Exited(code)) => Ok(code),
+            Ok(Reply::Failed(fault)) => Err(fault.into()),
+            Ok(reply) => Err(system("running a command", format!("the shim has said {reply:?}"))),
+            Err(Failure::Dead) => {
+                self.bury().await?;
+                Err(not_running())
+            }
+            Err(Failure::Other(e)) => Err(system("running a command", e)),
+        }
+    }
+
+    /// All containers.
+    pub(super) async fn statuses(&self) -> Result<Vec<ContainerStatus>, Error> {
+        let states = self.states().await?;
+        let containers = lock(&self.containers);
+        let known = containers.iter().filter_map(|(id, record)| {
+            Some(ContainerStatus {
+                config: record.config.clone(),
+                created_at: record.created_at,
+                state: states.get(id)?.clone(),
+            })
+        });
+        Ok(known.collect())
+    }
+
+    /// What the shim says, or, when it is gone, what is on disk.
+    async fn states(&self) -> Result<BTreeMap<String, ContainerState>, Error> {
+        if let Some(Reply::State(states)) = self.ask(&Request::State).await? {
+            return Ok(states);
+        }
+        let ids: Vec<String> = lock(&self.containers).keys().cloned().collect();
+        let mut states = BTreeMap::new();
+        for id in ids {
+            let exit = launch::exit_record(&self.dir, &id);
+            let exit = exit.map_err(|e| system(format!("reading how container {id} ended"), e))?;
+            states.extend(exit.map(|state| (id, state)));
+        }
+        Ok(states)
+    }
+
+    fn known(&self, id: &str) -> Result<(), Error> {
+        match lock(&self.containers).contains_key(id) {
+            true => Ok(()),
+            false => Err(Error::NotFound { what: "container", id: id.to_owned() }),
+        }
+    }
+
+    /// Removes what is on disk and in cgroups of a container of which nothing runs.
+    async fn discard(&self, id: &str) -> Result<(), Error> {
+        let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.container_cgroup(id));
+        let folder = container_dir(&self.dir, id);
+        let doing = format!("removing container {id}");
+        blocking(move || {
+            hierarchies
+                .kill_and_wait(&cgroup, launch::DEATH_PATIENCE)
+                .and_then(|()| hierarchies.remove(&cgroup))
+                .and_then(|()| remove_folder(&folder))
+                .map_err(|e| system(doing, e))
+        })
+        .await?;
+        lock(&self.containers).remove(id);
+        Ok(())
+    }
+}
+
+/// Makes what a container needs before the shim hears of it.
+fn prepare(
+    hierarchies: &Hierarchies,
+    cgroup: &str,
+    folder: &std::path::Path,
+    record: &ContainerRecord,
+) -> Result<(), Error> {
+    let config = &record.config;
+    let make = || -> io::Result<()> {
+        for part in ["upper", "work", "rootfs"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        // The root folder of the container: everybody may look into it.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(folder.join("upper"), open)?;
+        if let Some(logs) = config.log_path.parent() {
+            fs::create_dir_all(logs)?;
+        }
+        record::write(&folder.join("container.json"), record)?;
+        hierarchies.create(cgroup)?;
+        if !config.security.privileged {
+            hierarchies.restrict_devices(cgroup)?;
+        }
+        hierarchies.apply(cgroup, &config.resources)
+    };
+    make().map_err(|e| system(format!("preparing container {}", config.id), e))
+}
+
+fn remove_folder(folder: &std::path::Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

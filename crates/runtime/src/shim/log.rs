@@ -1,0 +1,166 @@
+//! A container's output, into a file of CRI's format: `<RFC3339Nano> <stream> <F|P> <text>`.
+//!
+//! Source: kubernetes design proposal `kubelet-cri-logging.md`; containerd `internal/cri/io/logger.go`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+/// The longest text in one line of the file; what is longer is split, all pieces but the last marked `P`.
+const LINE_LIMIT: usize = 16 << 10;
+
+/// How much is read from a pipe at once.
+const READ_SIZE: usize = 64 << 10;
+
+/// Where one container's output goes.
+pub(super) struct Log {
+    file: File,
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    fd: OwnedFd,
+    name: &'static str,
+    line: Vec<u8>,
+}
+
+impl Log {
+    /// Opens (or goes on with) the file at `path`.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        Ok(Self { file, streams: Vec::new() })
+    }
+
+    /// Logs what comes out of `fd`, which does not block, as `name`.
+    pub(super) fn add(&mut self, name: &'static str, fd: OwnedFd) {
+        self.streams.push(Stream { fd, name, line: Vec::new() });
+    }
+
+    /// What to wait for.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.streams.iter().map(|s| s.fd.as_fd())
+    }
+
+    /// Takes what is there. With `last`, whatever was begun is finished and all streams end: for when nobody
+    /// is left to write.
+    pub(super) fn read(&mut self, last: bool) {
+        let mut buffer = vec![0; READ_SIZE];
+        let mut out = Vec::new();
+        self.streams.retain_mut(|stream| {
+            loop {
+                match rustix::io::read(&stream.fd, &mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => {
+                        format_lines(
+                            &mut out,
+                            &Timestamp::now(),
+                            stream.name,
+                            &mut stream.line,
+                            &buffer[..n],
+                        );
+                        if last {
+                            continue;
+                        }
+                        return true;
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) if !last => return true,
+                    // EIO is how a terminal says that its last user is gone.
+                    Err(_) => break,
+                }
+            }
+            if !stream.line.is_empty() {
+                write_line(&mut out, &Timestamp::now(), stream.name, false, &stream.line);
+            }
+            false
+        });
+        // A full disk must not stop the container: what cannot be written is lost.
+        let _ = self.file.write_all(&out);
+    }
+}
+
+/// Appends `text` to what `line` has begun, and writes out whatever is complete.
+fn format_lines(out: &mut Vec<u8>, now: &Timestamp, stream: &str, line: &mut Vec<u8>, text: &[u8]) {
+    for piece in text.split_inclusive(|b| *b == b'\n') {
+        let (piece, complete) = match piece.strip_suffix(b"\n") {
+            Some(piece) => (piece, true),
+            None => (piece, false),
+        };
+        line.extend_from_slice(piece);
+        let mut rest = line.as_slice();
+        while rest.len() > LINE_LIMIT {
+            let (part, more) = rest.split_at(LINE_LIMIT);
+            write_line(out, now, stream, false, part);
+            rest = more;
+        }
+        if complete {
+            write_line(out, now, stream, true, rest);
+            line.clear();
+        } else {
+            let done = line.len() - rest.len();
+            line.drain(..done);
+        }
+    }
+}
+
+fn write_line(out: &mut Vec<u8>, now: &Timestamp, stream: &str, full: bool, text: &[u8]) {
+    let tag = if full { 'F' } else { 'P' };
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{now:.9} {stream} {tag} ");
+    out.extend_from_slice(text);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(chunks: &[&[u8]]) -> (String, Vec<u8>) {
+        let now: Timestamp = "2016-10-06T00:17:09.6697Z".parse().unwrap();
+        let (mut out, mut line) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            format_lines(&mut out, &now, "stdout", &mut line, chunk);
+        }
+        (String::from_utf8(out).unwrap(), line)
+    }
+
+    #[test]
+    fn lines_are_stamped_and_unfinished_ones_wait() {
+        let (out, line) = format(&[b"one\ntw", b"o\n\nthr"]);
+        assert_eq!(
+            out,
+            "2016-10-06T00:17:09.669700000Z stdout F one\n\
+             2016-10-06T00:17:09.669700000Z stdout F two\n\
+             2016-10-06T00:17:09.669700000Z stdout F \n"
+        );
+        assert_eq!(line, b"thr");
+    }
+
+    #[test]
+    fn a_long_line_is_split_at_16_kib() {
+        let long = [b'x'; 2 * LINE_LIMIT + 1];
+        let (out, line) = format(&[&long, b"y\n"]);
+        let shape: Vec<_> = out.lines().map(|l| (&l[38..39], l.len() - 40)).collect();
+        assert_eq!(shape, [("P", LINE_LIMIT), ("P", LINE_LIMIT), ("F", 2)]);
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn what_ends_without_a_newline_is_marked_partial() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let (from, to) = rustix::pipe::pipe().unwrap();
+        let mut log = Log::open(&path).unwrap();
+        log.add("stderr", from);
+        rustix::io::write(&to, b"no newline").unwrap();
+        drop(to);
+        log.read(true);
+        assert_eq!(log.fds().count(), 0);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.ends_with(" stderr P no newline\n"), "{text}");
+    }
+}
