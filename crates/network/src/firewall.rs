@@ -13,7 +13,7 @@
 
 use crate::cidr::Ipv4Cidr;
 use crate::netlink::nft::{
-    BaseChain, DroppingChain, Hook, NFPROTO_IPV4, Table, Verdict, commit, dropping_forward_chains,
+    BaseChain, ForwardChain, Hook, NFPROTO_IPV4, Table, Verdict, commit, forward_chains,
 };
 use crate::netlink::nft_expr::{CT_STATE_NEW, CT_STATUS_DNAT, Ipv4Field, Is};
 use crate::netlink::{Message, NetlinkError, Socket};
@@ -48,7 +48,8 @@ impl Firewall {
 
     /// Makes what is missing, in one transaction; elements for services that are there stay.
     pub(crate) fn ensure(&self, socket: &mut Socket) -> Result<(), NetlinkError> {
-        let dropping = dropping_forward_chains(socket)?;
+        let mut dropping = forward_chains(socket)?;
+        dropping.retain(|chain| chain.drops);
         let mut messages = vec![self.table.add()];
         messages.extend(services::sets().iter().map(|set| self.table.add_set(set)));
         for chain in CHAINS {
@@ -74,7 +75,7 @@ impl Firewall {
 
     /// Removes the table, and the rules in other people's.
     pub(crate) fn remove(&self, socket: &mut Socket) -> Result<(), NetlinkError> {
-        for chain in dropping_forward_chains(socket)? {
+        for chain in forward_chains(socket)? {
             let handles = chain.table.rules_with_comment(socket, &chain.name, &self.comment())?;
             let deletions =
                 handles.into_iter().map(|handle| chain.table.delete_rule(&chain.name, handle)).collect();
@@ -111,7 +112,7 @@ impl Firewall {
 
     /// Lets pods' traffic through a chain that would drop it: an `accept` elsewhere does not count there.
     /// Only expressions that iptables-nft itself uses, so that it can go on listing its table.
-    fn pass(&self, socket: &mut Socket, chain: &DroppingChain) -> Result<(), NetlinkError> {
+    fn pass(&self, socket: &mut Socket, chain: &ForwardChain) -> Result<(), NetlinkError> {
         let comment = self.comment();
         if !chain.table.rules_with_comment(socket, &chain.name, &comment)?.is_empty() {
             return Ok(());
@@ -133,39 +134,71 @@ impl Firewall {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::common::{Namespace, ip, on_a_host};
     use crate::netlink::nft::set_policy_drop;
+    use crate::{Config, Network, PodRef};
 
     /// What iptables and Docker make: a forward chain that drops by policy.
-    const DOCKERS: BaseChain<'static> =
-        BaseChain { name: "FORWARD", kind: "filter", hook: Hook::Forward, priority: PRIORITY_FILTER };
+    fn make_a_firewall_that_drops() -> Table {
+        let table = Table { family: NFPROTO_IPV4, name: "filter".into() };
+        let chain =
+            BaseChain { name: "FORWARD", kind: "filter", hook: Hook::Forward, priority: PRIORITY_FILTER };
+        let messages = vec![table.add(), set_policy_drop(table.add_base_chain(chain))];
+        commit(&mut Socket::netfilter().unwrap(), messages).unwrap();
+        table
+    }
 
     #[test]
-    fn a_firewall_that_drops_lets_pods_through_once_and_is_left_as_it_was() {
-        std::thread::spawn(|| {
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("tests need root");
+    fn a_firewall_that_drops_is_told_once_and_is_left_as_it_was() {
+        on_a_host(|| async {
+            let other = make_a_firewall_that_drops();
             let mut socket = Socket::netfilter().unwrap();
-            let other = Table { family: NFPROTO_IPV4, name: "filter".into() };
-            let chain = set_policy_drop(other.add_base_chain(DOCKERS));
-            commit(&mut socket, vec![other.add(), chain]).unwrap();
-
             let firewall = Firewall::new("stead-abcdef", "10.42.0.0/24".parse().unwrap());
-            let rules = || {
-                let comment = firewall.comment();
-                other
-                    .rules_with_comment(&mut Socket::netfilter().unwrap(), "FORWARD", &comment)
-                    .unwrap()
-                    .len()
+            let rules = |socket: &mut Socket| {
+                other.rules_with_comment(socket, "FORWARD", &firewall.comment()).unwrap().len()
             };
-            assert_eq!(rules(), 0);
             firewall.ensure(&mut socket).unwrap();
-            assert_eq!(rules(), 2);
+            assert_eq!(rules(&mut socket), 2);
             firewall.ensure(&mut socket).unwrap();
-            assert_eq!(rules(), 2, "not again after a restart");
+            assert_eq!(rules(&mut socket), 2, "not again after a restart");
             firewall.remove(&mut socket).unwrap();
-            assert_eq!(rules(), 0);
-        })
-        .join()
-        .unwrap();
+            assert_eq!(rules(&mut socket), 0);
+        });
+    }
+
+    #[test]
+    fn pods_get_through_a_firewall_that_drops() {
+        on_a_host(|| async {
+            make_a_firewall_that_drops();
+            let outside = Namespace::new();
+            ip(&format!("link add up0 type veth peer name eth0 netns {}", outside.tid));
+            ip("addr add 198.51.100.1/24 dev up0");
+            ip("link set up0 up");
+            outside.run(|| {
+                ip("addr add 198.51.100.2/24 dev eth0");
+                ip("link set eth0 up");
+            });
+            outside.serve(80, None);
+
+            let dir = tempfile::tempdir().unwrap();
+            let config = Config {
+                dir: dir.path().to_owned(),
+                pod_cidr: "10.42.0.0/24".parse().unwrap(),
+                instance: "abcdef".into(),
+                mtu: None,
+            };
+            let network = Network::open(&config).unwrap();
+            let (a, b) = (Namespace::new(), Namespace::new());
+            for (uid, pod) in [("a", &a), ("b", &b)] {
+                let pod_ref = PodRef { uid: uid.into(), namespace: "default".into(), name: uid.into() };
+                network.attach(pod_ref, pod.tid).await.unwrap();
+            }
+            b.serve(80, None);
+            assert_eq!(a.ask(Ipv4Addr::new(10, 42, 0, 3), 80).unwrap(), "10.42.0.2");
+            assert_eq!(a.ask(Ipv4Addr::new(198, 51, 100, 2), 80).unwrap(), "198.51.100.1");
+        });
     }
 }

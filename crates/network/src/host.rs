@@ -35,6 +35,7 @@ pub(crate) fn ensure_bridge(
     for port in &links {
         if port.name.starts_with(&port_prefix) && port.kind == "veth" && port.master != Some(link.index) {
             messages.push(route::set_master(port.index, link.index));
+            messages.push(route::set_hairpin(&port.name));
         }
     }
     socket.request(&format!("cannot set up bridge {name}"), messages)?;

@@ -25,6 +25,9 @@
 //! ```
 
 mod cidr;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
 mod error;
 mod firewall;
 mod host;

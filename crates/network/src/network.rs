@@ -34,7 +34,8 @@ pub struct Config {
     pub pod_cidr: Ipv4Cidr,
     /// Tells instances on one machine apart: at least six letters or digits, of which the first six count.
     pub instance: String,
-    /// The largest packet, in bytes; `None`: that of the interface with the default route.
+    /// The largest packet, in bytes; `None`: that of the interface with the default route. A bridge that is
+    /// there already keeps its own.
     pub mtu: Option<u32>,
 }
 
@@ -254,14 +255,21 @@ impl Network {
                 mtu: self.bridge.mtu,
             };
             let label = format!("{}/{}", pod.namespace, pod.name);
-            let messages = vec![route::add_veth(&veth), route::set_port(&host_name, &label)];
+            let messages = vec![
+                route::add_veth(&veth),
+                route::set_hairpin(&host_name),
+                route::set_alias(&host_name, &label),
+            ];
             let doing = || format!("cannot make a link for pod {label}");
             let results =
                 state.route.request_each(messages).map_err(|errno| NetlinkError::new(doing(), errno))?;
-            match results[..] {
-                [Err(Errno::EXIST), _] => ip = state.leases.allocate_next(pod)?,
-                [Err(errno), _] | [_, Err(errno)] => return Err(NetlinkError::new(doing(), errno).into()),
-                _ => return Ok(ip),
+            match results.first() {
+                Some(Err(Errno::EXIST)) => ip = state.leases.allocate_next(pod)?,
+                _ => {
+                    let made = results.into_iter().collect::<Result<(), Errno>>();
+                    made.map_err(|errno| NetlinkError::new(doing(), errno))?;
+                    return Ok(ip);
+                }
             }
         }
         Err(LeaseError::Exhausted { cidr: self.cidr, in_use: ATTEMPTS }.into())
@@ -360,17 +368,7 @@ fn ip_of(mac: Mac) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
     use crate::Protocol;
-
-    /// Runs on a thread with a network namespace of its own.
-    fn on_a_host(test: impl FnOnce() + Send) {
-        std::thread::scope(|scope| {
-            let host = scope.spawn(|| {
-                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("tests need root");
-                test();
-            });
-            host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        });
-    }
+    use crate::common::on_a_host;
 
     fn open(dir: &std::path::Path) -> Arc<Network> {
         let config = Config {
@@ -393,7 +391,7 @@ mod tests {
 
     #[test]
     fn the_kernel_says_back_what_was_set() {
-        on_a_host(|| {
+        on_a_host(|| async {
             let dir = tempfile::tempdir().unwrap();
             let network = open(dir.path());
             for endpoints in [3, 0, 1] {
@@ -407,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_table_that_somebody_removed_is_made_again() {
-        on_a_host(|| {
+        on_a_host(|| async {
             let dir = tempfile::tempdir().unwrap();
             let network = open(dir.path());
             network.set_services_now(&[service(2)]).unwrap();
@@ -421,7 +419,7 @@ mod tests {
 
     #[test]
     fn teardown_leaves_no_table() {
-        on_a_host(|| {
+        on_a_host(|| async {
             let dir = tempfile::tempdir().unwrap();
             let network = open(dir.path());
             let mut socket = Socket::netfilter().unwrap();

@@ -153,16 +153,15 @@ pub(crate) struct Difference {
 /// The difference between what is and what shall be, given which chains there are.
 pub(crate) fn difference(is: &Elements, shall: &Elements, chains: &BTreeSet<usize>) -> Difference {
     let mut difference = Difference::default();
-    for ((set, key), data) in is {
-        if shall.get(&(*set, key.clone())) != Some(data) {
-            let element = Element { key: key.clone(), data: data.clone() };
-            difference.removed.entry(set).or_default().push(element);
+    let element = |key: &[u8], data: &Option<ElementData>| Element { key: key.to_vec(), data: data.clone() };
+    for (at, data) in is {
+        if shall.get(at) != Some(data) {
+            difference.removed.entry(at.0).or_default().push(element(&at.1, data));
         }
     }
-    for ((set, key), data) in shall {
-        if is.get(&(*set, key.clone())) != Some(data) {
-            let element = Element { key: key.clone(), data: data.clone() };
-            difference.added.entry(set).or_default().push(element);
+    for (at, data) in shall {
+        if is.get(at) != Some(data) {
+            difference.added.entry(at.0).or_default().push(element(&at.1, data));
         }
     }
     difference.chains = chains_of(shall).difference(chains).copied().collect();

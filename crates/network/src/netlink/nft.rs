@@ -298,11 +298,13 @@ impl Element {
     }
 }
 
-/// A base chain at the forward hook that drops what no rule accepts.
+/// Somebody's base chain at the forward hook.
 #[derive(Clone, Debug)]
-pub(crate) struct DroppingChain {
+pub(crate) struct ForwardChain {
     pub(crate) table: Table,
     pub(crate) name: String,
+    /// Whether it drops what no rule accepts, as Docker's and some firewalls' do.
+    pub(crate) drops: bool,
 }
 
 /// Makes the base chain drop what no rule accepts.
@@ -311,8 +313,8 @@ pub(crate) fn set_policy_drop(chain: Message) -> Message {
     chain.be32(NFTA_CHAIN_POLICY, NF_DROP)
 }
 
-/// All chains of others that drop forwarded IPv4 traffic by policy, as Docker's and some firewalls' do.
-pub(crate) fn dropping_forward_chains(socket: &mut Socket) -> Result<Vec<DroppingChain>, NetlinkError> {
+/// All chains that forwarded IPv4 traffic goes through.
+pub(crate) fn forward_chains(socket: &mut Socket) -> Result<Vec<ForwardChain>, NetlinkError> {
     let request = message(NFT_MSG_GETCHAIN, 0, NFPROTO_UNSPEC);
     let bodies = socket.dump("cannot list nf_tables chains", &request)?;
     Ok(bodies
@@ -321,11 +323,11 @@ pub(crate) fn dropping_forward_chains(socket: &mut Socket) -> Result<Vec<Droppin
             let family = *body.first()?;
             let chain = Attributes(body.get(4..)?);
             let hook = chain.nested(NFTA_CHAIN_HOOK).be32(NFTA_HOOK_HOOKNUM)?;
-            let drops = chain.be32(NFTA_CHAIN_POLICY) == Some(NF_DROP);
-            let ours_to_mind = matches!(family, NFPROTO_IPV4 | NFPROTO_INET);
-            (hook == Hook::Forward as u32 && drops && ours_to_mind).then_some(DroppingChain {
+            let sees_ipv4 = matches!(family, NFPROTO_IPV4 | NFPROTO_INET);
+            (hook == Hook::Forward as u32 && sees_ipv4).then_some(ForwardChain {
                 table: Table { family, name: chain.string(NFTA_CHAIN_TABLE)? },
                 name: chain.string(NFTA_CHAIN_NAME)?,
+                drops: chain.be32(NFTA_CHAIN_POLICY) == Some(NF_DROP),
             })
         })
         .collect())

@@ -145,9 +145,16 @@ pub(crate) fn set_master(index: u32, bridge: u32) -> Message {
     Message::new(RTM_NEWLINK, 0, &link_header(index, IFF_UP)).u32(IFLA_MASTER, bridge)
 }
 
-/// Lets frames leave the port they came in by (a pod that reaches itself through a service address), and
-/// labels the link for people.
-pub(crate) fn set_port(name: &str, alias: &str) -> Message {
+/// Lets frames leave the port they came in by: a pod that reaches itself through a service address.
+pub(crate) fn set_hairpin(name: &str) -> Message {
+    Message::new(RTM_NEWLINK, 0, &link_header(0, 0)).string(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |info| {
+        info.string(IFLA_INFO_SLAVE_KIND, "bridge")
+            .nest(IFLA_INFO_SLAVE_DATA, |data| data.u8(IFLA_BRPORT_MODE, 1))
+    })
+}
+
+/// Labels the link for people.
+pub(crate) fn set_alias(name: &str, alias: &str) -> Message {
     let mut end = alias.len().min(ALIAS_MAX);
     while !alias.is_char_boundary(end) {
         end -= 1;
@@ -155,10 +162,6 @@ pub(crate) fn set_port(name: &str, alias: &str) -> Message {
     Message::new(RTM_NEWLINK, 0, &link_header(0, 0))
         .string(IFLA_IFNAME, name)
         .attr(IFLA_IFALIAS, &alias.as_bytes()[..end])
-        .nest(IFLA_LINKINFO, |info| {
-            info.string(IFLA_INFO_SLAVE_KIND, "bridge")
-                .nest(IFLA_INFO_SLAVE_DATA, |data| data.u8(IFLA_BRPORT_MODE, 1))
-        })
 }
 
 pub(crate) fn set_up(index: u32) -> Message {
