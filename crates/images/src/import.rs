@@ -157,7 +157,8 @@ impl ImageStore {
                     .put(&layer.diff_id, layer.expected.as_ref(), reader)
                     .map_err(|why| ImportError::Image { path: shown(), why: why.to_string() })?;
             }
-            match self.commit(&names, &candidate.manifest, &candidate.config, candidate.index.clone()) {
+            match self.commit(&names, &candidate.manifest, &candidate.config, candidate.index.as_ref(), true)
+            {
                 Err(StoreError::LayerGone(_)) if tries < MAX_TRIES => tries += 1,
                 other => return Ok(other?),
             }

@@ -51,6 +51,8 @@ pub struct Image {
     pub digest: String,
     /// All the names that lead to it, normalised: `docker.io/library/postgres:14`.
     pub names: Vec<String>,
+    /// It was imported by hand: there is no registry that has a newer one under its name.
+    pub imported: bool,
     /// How to run it.
     pub config: ImageConfig,
     /// The unpacked layers, bottom first.

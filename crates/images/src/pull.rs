@@ -308,7 +308,7 @@ impl Pull {
             let store = Arc::clone(&self.store);
             let (name, bytes, config) = (self.name.clone(), bytes.clone(), config.clone());
             let index = index.clone();
-            match blocking(move || store.commit(&[name], &bytes, &config, index)).await? {
+            match blocking(move || store.commit(&[name], &bytes, &config, index.as_ref(), false)).await? {
                 Ok(image) => return Ok(image),
                 Err(StoreError::LayerGone(_)) if tries < MAX_TRIES => tries += 1,
                 Err(error) => return Err(Fault::Store(error.to_string())),

@@ -18,6 +18,9 @@ pub(crate) struct Target {
     /// The index that it was chosen from: what the registry has under the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<Digest>,
+    /// It came from an archive and not from a registry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) imported: bool,
 }
 
 /// All names.

@@ -177,7 +177,8 @@ impl ImageStore {
         names: &[Reference],
         manifest: &[u8],
         config: &[u8],
-        index: Option<Digest>,
+        index: Option<&Digest>,
+        imported: bool,
     ) -> Result<Image, StoreError> {
         let _lock = self.lock()?;
         let digest = Digest::of(manifest);
@@ -193,7 +194,8 @@ impl ImageStore {
         }
         let mut refs = self.read_refs()?;
         for name in names {
-            refs.names.insert(name.key(), Target { manifest: digest.clone(), index: index.clone() });
+            refs.names
+                .insert(name.key(), Target { manifest: digest.clone(), index: index.cloned(), imported });
         }
         self.write_refs(&refs)?;
         let known = self.known()?;
@@ -244,6 +246,7 @@ impl ImageStore {
                         image.digest = index.to_string();
                     }
                     image.names = names.clone();
+                    image.imported = target.imported;
                     let image = Arc::new(image);
                     images.extend(names.into_iter().map(|name| (name, Arc::clone(&image))));
                 }
@@ -263,6 +266,7 @@ impl ImageStore {
             id: manifest.config.digest.to_string(),
             digest: digest.to_string(),
             names: Vec::new(),
+            imported: false,
             layers: configuration.diff_ids.iter().map(|diff_id| self.layers.path(diff_id)).collect(),
             config: configuration.config,
             size: manifest.size(),

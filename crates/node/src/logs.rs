@@ -1,11 +1,13 @@
 //! Reads the logs of containers: CRI's format, tail, since, follow (`pkg/kubelet/kuberuntime/logs`).
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use rustix::fs::inotify;
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -14,6 +16,8 @@ use tokio::sync::mpsc;
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for a slow client; reading stops while they do.
 const CHUNKS_WAITING: usize = 8;
+/// How often a follower looks whether the container has ended, when nothing is written.
+const END_CHECK: Duration = Duration::from_secs(1);
 
 /// Which lines, and how (`core/v1.PodLogOptions`).
 #[derive(Clone, Debug, Default)]
@@ -176,26 +180,25 @@ impl<'a> Lines<'a> {
 }
 
 /// Hears of writes to a file.
-struct Watch(AsyncFd<Inotify>);
+struct Watch(AsyncFd<OwnedFd>);
 
 impl Watch {
     fn of(path: &Path) -> std::io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        use inotify::{CreateFlags, WatchFlags};
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         // CLOSE_WRITE: the shim closes the log when the container has ended.
-        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DELETE_SELF;
-        inotify.add_watch(path, flags)?;
+        inotify::add_watch(&inotify, path, WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE)?;
         Ok(Self(AsyncFd::new(inotify)?))
     }
 
-    /// Resolves when something was written, and at least now and then: a container's end need not write.
+    /// Resolves when something was written, and after a second in any case: the log is closed a moment
+    /// before the container's end is known.
     async fn changed(&self) -> std::io::Result<()> {
-        let Ok(ready) = tokio::time::timeout(std::time::Duration::from_secs(1), self.0.readable()).await
-        else {
-            return Ok(());
-        };
+        let Ok(ready) = tokio::time::timeout(END_CHECK, self.0.readable()).await else { return Ok(()) };
         let mut ready = ready?;
-        match self.0.get_ref().read_events() {
-            Ok(_) | Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
+        let mut events = [0; 4096];
+        match rustix::io::read(self.0.get_ref(), &mut events[..]) {
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
             Err(error) => return Err(error.into()),
         }
         Ok(())
