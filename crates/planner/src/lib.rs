@@ -6,11 +6,16 @@
 //! randomness; the same world gives the same plan, and a world that needs nothing gives an empty one.**
 
 pub mod check;
+pub mod endpoint_slice;
+pub mod garbage_collector;
+pub mod namespace;
 mod objects;
 pub mod plan;
 pub mod pod_actions;
 mod pods;
+pub mod scheduler;
 pub mod stateful_set;
+pub mod volume_binder;
 pub mod world;
 
 use jiff::Timestamp;
@@ -32,4 +37,11 @@ pub trait Planner: Send + Sync {
 }
 
 /// Every planner that `controllers` runs.
-pub static PLANNERS: &[&dyn Planner] = &[&stateful_set::StatefulSetPlanner];
+pub static PLANNERS: &[&dyn Planner] = &[
+    &stateful_set::StatefulSetPlanner,
+    &endpoint_slice::EndpointSlicePlanner,
+    &scheduler::Scheduler,
+    &volume_binder::VolumeBinder,
+    &garbage_collector::GarbageCollector,
+    &namespace::NamespacePlanner,
+];

@@ -141,6 +141,11 @@ macro_rules! world {
         }
 
         impl Object {
+            /// How plans name the object.
+            pub fn reference(&self) -> ObjectRef {
+                match self { $(Self::$type(object) => object_ref(&**object),)* }
+            }
+
             /// What all objects share.
             pub fn metadata(&self) -> &ObjectMeta {
                 match self { $(Self::$type(object) => &object.metadata,)* }
@@ -161,6 +166,28 @@ macro_rules! world {
         impl World {
             /// The kinds that a world holds.
             pub const KINDS: &'static [KindName] = &[$(($type::API_VERSION, $type::KIND),)*];
+
+            /// The object of this kind (`Pod`), if it is known.
+            pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Object> {
+                $(if kind == $type::KIND {
+                    return self.$table.get(namespace, name).map(|object| Object::$type(Arc::clone(object)));
+                })*
+                None
+            }
+
+            /// Every object of a namespace, or every cluster-scoped one when it is empty: kind by kind.
+            pub fn objects_in(&self, namespace: &str) -> Vec<Object> {
+                let mut objects = Vec::new();
+                $(objects.extend(self.$table.in_namespace(namespace).map(|o| Object::$type(Arc::clone(o))));)*
+                objects
+            }
+
+            /// Every object, kind by kind.
+            pub fn objects(&self) -> Vec<Object> {
+                let mut objects = Vec::new();
+                $(objects.extend(self.$table.iter().map(|o| Object::$type(Arc::clone(o))));)*
+                objects
+            }
 
             /// A watch told of this object (added or modified). `None` when a newer one is known already.
             ///

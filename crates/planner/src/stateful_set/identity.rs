@@ -38,7 +38,7 @@ pub fn ordinal_of(set: &StatefulSet, pod: &Pod) -> Option<i64> {
 }
 
 /// Whether the set manages the object.
-pub fn is_owned(set: &StatefulSet, meta: &ObjectMeta) -> bool {
+pub(super) fn is_owned(set: &StatefulSet, meta: &ObjectMeta) -> bool {
     controller_of(meta).is_some_and(|owner| owner.uid == uid(&set.metadata))
 }
 

@@ -1,0 +1,94 @@
+//! Namespaces: emptied and let go when they are deleted (`pkg/controller/namespace`), and given their
+//! ServiceAccount `default` while they live (`pkg/controller/serviceaccount`).
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::json;
+
+use crate::Planner;
+use crate::objects::{is_terminating, name, namespace};
+use crate::plan::{Action, Plan, Waiting};
+use crate::world::{Key, Object, World, object_ref, to_value};
+
+/// The finalizer in a namespace's spec that stands for its content.
+pub const FINALIZER: &str = "kubernetes";
+/// The ServiceAccount that every namespace has.
+pub const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+
+/// Why a namespace waits: the reasons in `waiting_on`.
+pub mod reasons {
+    /// A namespace that is being deleted waits for an object in it to go.
+    pub const CONTENT_REMAINS: &str = "ContentRemains";
+}
+
+/// The namespace and ServiceAccount controllers.
+pub struct NamespacePlanner;
+
+impl Planner for NamespacePlanner {
+    fn name(&self) -> &'static str {
+        "namespace-controller"
+    }
+
+    fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
+        let meta = object.metadata();
+        match object {
+            Object::Namespace(_) => vec![Key::of(meta)],
+            Object::ServiceAccount(_) => vec![Key::new("", namespace(meta))],
+            _ => {
+                let held = world.namespaces.get("", namespace(meta));
+                held.filter(|n| is_terminating(&n.metadata))
+                    .map(|n| Key::of(&n.metadata))
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+
+    fn plan(&self, world: &World, key: &Key, _now: Timestamp) -> Plan {
+        let mut plan = Plan { independent: true, ..Plan::default() };
+        let Some(held) = world.namespaces.get("", &key.name) else { return plan };
+        if is_terminating(&held.metadata) {
+            do_plan_emptying(world, held, &mut plan);
+        } else if world.service_accounts.get(&key.name, DEFAULT_SERVICE_ACCOUNT).is_none() {
+            plan.actions.push(Action::Create(json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": DEFAULT_SERVICE_ACCOUNT, "namespace": key.name},
+            })));
+        }
+        plan
+    }
+}
+
+/// Deletes what is in the namespace, and lets the namespace go when nothing is left.
+fn do_plan_emptying(world: &World, held: &Namespace, plan: &mut Plan) {
+    let content = world.objects_in(name(&held.metadata));
+    for object in content.iter().filter(|object| !is_terminating(object.metadata())) {
+        plan.actions.push(Action::Delete {
+            target: object.reference(),
+            resource_version: None,
+            grace_period: None,
+        });
+    }
+    if let Some(first) = content.first() {
+        let message = format!(
+            "namespace/{} goes once the {} objects in it are gone, {} among them",
+            name(&held.metadata),
+            content.len(),
+            crate::objects::spoken(&first.reference())
+        );
+        plan.waiting_on.push(Waiting {
+            who: object_ref(held),
+            on: first.reference(),
+            reason: reasons::CONTENT_REMAINS,
+            message,
+            since: held.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        });
+        return;
+    }
+    let mut finalized = held.clone();
+    let finalizers = finalized.spec.get_or_insert_default().finalizers.get_or_insert_default();
+    if let Some(index) = finalizers.iter().position(|finalizer| finalizer == FINALIZER) {
+        finalizers.remove(index);
+        plan.actions.push(Action::Finalize(to_value(&finalized)));
+    }
+}

@@ -1,0 +1,162 @@
+//! What pods ask for and what nodes have (`pkg/scheduler/framework/plugins/noderesources`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use apimachinery::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
+
+use crate::pods::spec;
+
+/// Amounts by resource name: millicores for `cpu`, bytes or units for all else.
+pub(super) type Amounts = BTreeMap<String, i64>;
+
+/// A host port that a pod takes: address, protocol, number.
+pub(super) type HostPort = (String, String, i32);
+
+/// One node and what is taken of it.
+pub(super) struct NodeInfo<'w> {
+    /// The node.
+    pub(super) node: &'w Node,
+    /// What its pods ask for, all together; `pods` counts them.
+    pub(super) requested: Amounts,
+    /// What it has for pods.
+    pub(super) allocatable: Amounts,
+    /// Host ports that are taken.
+    pub(super) host_ports: BTreeSet<HostPort>,
+}
+
+impl<'w> NodeInfo<'w> {
+    /// A node with nothing on it.
+    pub(super) fn new(node: &'w Node) -> Self {
+        let status = node.status.as_ref();
+        let amounts = status.and_then(|s| s.allocatable.as_ref().or(s.capacity.as_ref()));
+        let allocatable = amounts
+            .into_iter()
+            .flatten()
+            .map(|(resource, amount)| (resource.clone(), parse(resource, &amount.0)))
+            .collect();
+        Self { node, requested: Amounts::new(), allocatable, host_ports: BTreeSet::new() }
+    }
+
+    /// Counts a pod in.
+    pub(super) fn add(&mut self, pod: &Pod) {
+        for (resource, amount) in requests(pod) {
+            *self.requested.entry(resource).or_default() += amount;
+        }
+        *self.requested.entry("pods".to_owned()).or_default() += 1;
+        self.host_ports.extend(host_ports(pod));
+    }
+
+    /// Why the pod does not fit, one reason for each thing that there is too little of.
+    pub(super) fn shortages(&self, pod: &Pod) -> Vec<String> {
+        let mut short = Vec::new();
+        let free = |resource: &str| {
+            self.allocatable.get(resource).copied().unwrap_or(0)
+                - self.requested.get(resource).copied().unwrap_or(0)
+        };
+        if self.allocatable.contains_key("pods") && free("pods") < 1 {
+            short.push("Too many pods".to_owned());
+        }
+        for (resource, amount) in requests(pod) {
+            if amount > 0 && amount > free(&resource) {
+                short.push(format!("Insufficient {resource}"));
+            }
+        }
+        short
+    }
+
+    /// How much of the node would be free with the pod on it, in thousandths: the mean over cpu and memory
+    /// (`LeastAllocated`).
+    pub(super) fn least_allocated(&self, pod: &Pod) -> i64 {
+        let asked = requests(pod);
+        let free = ["cpu", "memory"].map(|resource| {
+            let of = |amounts: &Amounts| amounts.get(resource).copied().unwrap_or(0);
+            let all = of(&self.allocatable);
+            let taken = of(&self.requested).saturating_add(of(&asked));
+            if all <= 0 {
+                0
+            } else {
+                i64::try_from(i128::from(all - taken) * 1000 / i128::from(all)).unwrap_or(0)
+            }
+        });
+        free.iter().sum::<i64>() / 2
+    }
+
+    /// Whether a host port that the pod wants is taken.
+    pub(super) fn has_port_conflict(&self, pod: &Pod) -> bool {
+        host_ports(pod).any(|(address, protocol, port)| {
+            self.host_ports.iter().any(|(held_address, held_protocol, held_port)| {
+                let overlap = address == *held_address || address == ANY || *held_address == ANY;
+                overlap && protocol == *held_protocol && port == *held_port
+            })
+        })
+    }
+}
+
+/// All addresses of a host.
+const ANY: &str = "0.0.0.0";
+
+fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
+    let ports = spec(pod).into_iter().flat_map(|s| &s.containers).flat_map(|c| c.ports.iter().flatten());
+    ports.filter_map(|port| {
+        let number = port.host_port.filter(|number| *number > 0)?;
+        let address = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| ANY.to_owned());
+        Some((address, port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), number))
+    })
+}
+
+/// What a pod asks for: all containers and sidecars together, or the greediest init container with the
+/// sidecars that were started before it, whichever is more; and the overhead (`resourcehelper.PodRequests`).
+pub(super) fn requests(pod: &Pod) -> Amounts {
+    let Some(spec) = spec(pod) else { return Amounts::new() };
+    let mut running = Amounts::new();
+    for container in &spec.containers {
+        add(&mut running, container_requests(container));
+    }
+    let mut sidecars = Amounts::new();
+    let mut at_start = Amounts::new();
+    for container in spec.init_containers.iter().flatten() {
+        let asked = container_requests(container);
+        if container.restart_policy.as_deref() == Some("Always") {
+            add(&mut sidecars, asked);
+            at_least(&mut at_start, &sidecars);
+        } else {
+            let mut with = sidecars.clone();
+            add(&mut with, asked);
+            at_least(&mut at_start, &with);
+        }
+    }
+    add(&mut running, sidecars);
+    at_least(&mut running, &at_start);
+    let overhead = spec.overhead.iter().flatten().map(|(k, v)| (k.clone(), parse(k, &v.0)));
+    add(&mut running, overhead.collect());
+    running
+}
+
+fn container_requests(container: &Container) -> Amounts {
+    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    requests
+        .into_iter()
+        .flatten()
+        .map(|(resource, amount)| (resource.clone(), parse(resource, &amount.0)))
+        .collect()
+}
+
+fn add(to: &mut Amounts, more: Amounts) {
+    for (resource, amount) in more {
+        let sum = to.entry(resource).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+}
+
+fn at_least(to: &mut Amounts, least: &Amounts) {
+    for (resource, amount) in least {
+        let held = to.entry(resource.clone()).or_default();
+        *held = (*held).max(*amount);
+    }
+}
+
+fn parse(resource: &str, amount: &str) -> i64 {
+    let Ok(amount) = Quantity::parse(amount) else { return 0 };
+    if resource == "cpu" { amount.milli_value() } else { amount.value() }
+}

@@ -1,0 +1,116 @@
+//! What a pod's claims say about where it can run (`volumebinding`).
+
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+
+use super::affinity::selects;
+use crate::objects::{annotation, is_terminating, name, namespace};
+use crate::volume_binder::matching::{best_volume, class_name, is_bound, volume_name, volume_of};
+use crate::world::World;
+
+/// The annotation by which a claim learns on which node its first pod will run.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// The pod's claims, sorted by what is still to do.
+#[derive(Default)]
+pub(super) struct PodClaims<'w> {
+    /// Claims with a volume.
+    pub(super) bound: Vec<&'w PersistentVolumeClaim>,
+    /// Claims that are given a volume once a node is chosen.
+    pub(super) delayed: Vec<&'w PersistentVolumeClaim>,
+}
+
+/// Why no node will do for the pod at all.
+pub(super) enum Obstacle {
+    /// The claim does not exist.
+    Missing(String),
+    /// The claim is being deleted.
+    Terminating(String),
+    /// The claim's volume is gone.
+    Lost(String),
+    /// The claim gets its volume without the pod's help, and has none yet.
+    Unbound(String),
+}
+
+impl Obstacle {
+    /// Upstream's words.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Missing(claim) => format!("persistentvolumeclaim \"{claim}\" not found"),
+            Self::Terminating(claim) => format!("persistentvolumeclaim \"{claim}\" is being deleted"),
+            Self::Lost(claim) => {
+                format!("persistentvolumeclaim \"{claim}\" bound to non-existent persistentvolume")
+            }
+            Self::Unbound(_) => "pod has unbound immediate PersistentVolumeClaims".to_owned(),
+        }
+    }
+
+    /// The claim's name.
+    pub(super) fn claim(&self) -> &str {
+        match self {
+            Self::Missing(claim) | Self::Terminating(claim) | Self::Lost(claim) | Self::Unbound(claim) => {
+                claim
+            }
+        }
+    }
+}
+
+/// Sorts the pod's claims.
+pub(super) fn pod_claims<'w>(world: &'w World, pod: &Pod) -> Result<PodClaims<'w>, Obstacle> {
+    let mut claims = PodClaims::default();
+    for claim_name in crate::pods::claim_names(pod) {
+        let Some(claim) = world.claims.get(namespace(&pod.metadata), claim_name) else {
+            return Err(Obstacle::Missing(claim_name.to_owned()));
+        };
+        if is_terminating(&claim.metadata) {
+            return Err(Obstacle::Terminating(claim_name.to_owned()));
+        }
+        if is_bound(claim) {
+            if volume_of(world, claim).is_none() {
+                return Err(Obstacle::Lost(claim_name.to_owned()));
+            }
+            claims.bound.push(claim);
+        } else if waits_for_consumer(world, claim) && volume_name(claim).is_none() {
+            claims.delayed.push(claim);
+        } else {
+            return Err(Obstacle::Unbound(claim_name.to_owned()));
+        }
+    }
+    Ok(claims)
+}
+
+/// Whether the claim's class gives out volumes only once a pod needs them.
+pub(crate) fn waits_for_consumer(world: &World, claim: &PersistentVolumeClaim) -> bool {
+    let class = class_name(claim).and_then(|class| world.storage_classes.get("", class));
+    class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+}
+
+/// Why the node will not do for the pod's volumes.
+pub(super) fn node_conflict(world: &World, claims: &PodClaims<'_>, node: &Node) -> Option<&'static str> {
+    let elsewhere = claims.bound.iter().any(|claim| {
+        let affinity = volume_of(world, claim).and_then(|v| v.spec.as_ref()?.node_affinity.as_ref());
+        let required = affinity.and_then(|affinity| affinity.required.as_ref());
+        required.is_some_and(|required| !selects(required, node))
+    });
+    if elsewhere {
+        return Some("node(s) had volume node affinity conflict");
+    }
+    let nothing_there = claims.delayed.iter().any(|claim| {
+        let provisioned = class_name(claim)
+            .and_then(|class| world.storage_classes.get("", class))
+            .is_some_and(|class| class.provisioner != "kubernetes.io/no-provisioner");
+        !provisioned && best_volume(world, claim, Some(node)).is_none()
+    });
+    nothing_there.then_some("node(s) didn't find available persistent volumes to bind")
+}
+
+/// Delayed claims that do not know of this node yet.
+pub(super) fn unselected<'c, 'w>(
+    claims: &'c PodClaims<'w>,
+    node: &'c Node,
+) -> impl Iterator<Item = &'w PersistentVolumeClaim> {
+    claims
+        .delayed
+        .iter()
+        .copied()
+        .filter(move |claim| annotation(&claim.metadata, SELECTED_NODE) != Some(name(&node.metadata)))
+}

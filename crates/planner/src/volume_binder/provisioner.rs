@@ -1,0 +1,199 @@
+//! The node's part: which volumes it makes and which it deletes
+//! (`sigs.k8s.io/sig-storage-lib-external-provisioner`). Not one of the planners that controllers run, because
+//! it needs the node's hands; the node calls [`plan`] whenever a claim, volume, class, node or pod changes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    LocalVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference,
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::matching::{best_volume, class_name, is_bound, requested, volume_name};
+use super::protection;
+use crate::objects::{annotation, is_terminating, label, name, uid};
+use crate::plan::ObjectRef;
+use crate::scheduler::{SELECTED_NODE, selects};
+use crate::world::{World, object_ref};
+
+/// The provisioner's name in StorageClasses.
+pub const PROVISIONER: &str = "stead.dev/local";
+/// The annotation with the name of a volume's provisioner.
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+/// The label by which volumes find their node.
+const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+/// Something for the node to do with its disks. Both can be carried out again without harm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VolumeAction {
+    /// Make the directory `volume.spec.local.path`, then create `volume`.
+    ProvisionVolume {
+        /// For whom.
+        claim: ObjectRef,
+        /// The volume to create; its `claimRef` is set.
+        volume: Box<PersistentVolume>,
+    },
+    /// Delete the directory with everything in it, then delete the volume. Its claim is gone, nothing uses it,
+    /// and its policy is Delete.
+    DeleteVolume {
+        /// The volume, with its uid.
+        volume: ObjectRef,
+        /// Its directory.
+        path: String,
+    },
+}
+
+/// What the node `node_name` has to do now. `volumes_dir` is where its volumes are, without a slash at the end.
+pub fn plan(world: &World, node_name: &str, volumes_dir: &str) -> Vec<VolumeAction> {
+    let Some(node) = world.nodes.get("", node_name) else { return Vec::new() };
+    let claims = world.claims.iter().filter(|claim| wants_volume_of(world, claim, node));
+    let provision = claims.filter_map(|claim| {
+        let class = world.storage_classes.get("", class_name(claim)?)?;
+        let volume = Box::new(new_volume(claim, class, node, volumes_dir));
+        Some(VolumeAction::ProvisionVolume { claim: object_ref(&**claim), volume })
+    });
+    let delete =
+        world.volumes.iter().filter(|volume| may_be_deleted(world, volume, node)).filter_map(|volume| {
+            let path = volume.spec.as_ref()?.local.as_ref()?.path.clone();
+            Some(VolumeAction::DeleteVolume { volume: object_ref(&**volume), path })
+        });
+    provision.chain(delete).collect()
+}
+
+/// The name of the volume that is made for a claim.
+pub fn volume_name_for(claim: &PersistentVolumeClaim) -> String {
+    format!("pvc-{}", uid(&claim.metadata))
+}
+
+/// Why this provisioner makes no volume for the claim, if so.
+pub(super) fn unsupported(claim: &PersistentVolumeClaim) -> Option<String> {
+    let spec = claim.spec.as_ref()?;
+    if spec.volume_mode.as_deref() == Some("Block") {
+        return Some(format!(
+            "{PROVISIONER} makes directories, not block devices: set spec.volumeMode to Filesystem"
+        ));
+    }
+    let has_source = spec.data_source.is_some() || spec.data_source_ref.is_some();
+    has_source.then(|| format!("{PROVISIONER} cannot fill a volume from another one: remove spec.dataSource"))
+}
+
+/// Whether the claim needs a volume and this node is the one to make it.
+fn wants_volume_of(world: &World, claim: &PersistentVolumeClaim, node: &Node) -> bool {
+    let Some(class) = class_name(claim).and_then(|class| world.storage_classes.get("", class)) else {
+        return false;
+    };
+    if class.provisioner != PROVISIONER || is_terminating(&claim.metadata) || unsupported(claim).is_some() {
+        return false;
+    }
+    if is_bound(claim) || volume_name(claim).is_some() || uid(&claim.metadata).is_empty() {
+        return false;
+    }
+    let delayed = class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
+    let here = match annotation(&claim.metadata, SELECTED_NODE) {
+        Some(selected) => selected == name(&node.metadata),
+        None => !delayed && first_node(world, class).is_some_and(|first| first == name(&node.metadata)),
+    };
+    here && world.volumes.get("", &volume_name_for(claim)).is_none()
+        && best_volume(world, claim, Some(node)).is_none()
+}
+
+/// The node that makes volumes that no pod has chosen a node for: all nodes agree on it.
+fn first_node<'w>(world: &'w World, class: &StorageClass) -> Option<&'w str> {
+    let allowed = |node: &Node| {
+        let terms = class.allowed_topologies.as_deref().unwrap_or_default();
+        terms.is_empty()
+            || terms.iter().any(|term| {
+                let expressions = term.match_label_expressions.as_deref().unwrap_or_default();
+                expressions.iter().all(|e| {
+                    label(&node.metadata, &e.key).is_some_and(|value| e.values.iter().any(|v| v == value))
+                })
+            })
+    };
+    world.nodes.iter().find(|node| allowed(node)).map(|node| name(&node.metadata))
+}
+
+fn new_volume(
+    claim: &PersistentVolumeClaim,
+    class: &StorageClass,
+    node: &Node,
+    volumes_dir: &str,
+) -> PersistentVolume {
+    let volume_name = volume_name_for(claim);
+    let spec = claim.spec.clone().unwrap_or_default();
+    let hostname = label(&node.metadata, HOSTNAME_LABEL).unwrap_or(name(&node.metadata));
+    PersistentVolume {
+        metadata: ObjectMeta {
+            name: Some(volume_name.clone()),
+            annotations: Some(BTreeMap::from([(PROVISIONED_BY.to_owned(), PROVISIONER.to_owned())])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeSpec {
+            access_modes: spec.access_modes,
+            capacity: Some(BTreeMap::from([("storage".to_owned(), Quantity(requested(claim).to_string()))])),
+            claim_ref: Some(ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("PersistentVolumeClaim".to_owned()),
+                namespace: claim.metadata.namespace.clone(),
+                name: claim.metadata.name.clone(),
+                uid: claim.metadata.uid.clone(),
+                ..ObjectReference::default()
+            }),
+            local: Some(LocalVolumeSource { fs_type: None, path: format!("{volumes_dir}/{volume_name}") }),
+            mount_options: class.mount_options.clone(),
+            node_affinity: Some(on_host(hostname)),
+            persistent_volume_reclaim_policy: Some(
+                class.reclaim_policy.clone().unwrap_or_else(|| "Delete".to_owned()),
+            ),
+            storage_class_name: class.metadata.name.clone(),
+            volume_mode: Some("Filesystem".to_owned()),
+            ..PersistentVolumeSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn on_host(hostname: &str) -> VolumeNodeAffinity {
+    let requirement = NodeSelectorRequirement {
+        key: HOSTNAME_LABEL.to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![hostname.to_owned()]),
+    };
+    VolumeNodeAffinity {
+        required: Some(NodeSelector {
+            node_selector_terms: vec![NodeSelectorTerm {
+                match_expressions: Some(vec![requirement]),
+                match_fields: None,
+            }],
+        }),
+    }
+}
+
+/// Whether the volume is this node's to delete with all its data: made here by this provisioner, released, its
+/// claim gone, its policy Delete, and nothing running that could still write to it.
+fn may_be_deleted(world: &World, volume: &PersistentVolume, node: &Node) -> bool {
+    let Some(spec) = volume.spec.as_ref() else { return false };
+    let Some(reference) =
+        spec.claim_ref.as_ref().filter(|r| r.uid.as_ref().is_some_and(|uid| !uid.is_empty()))
+    else {
+        return false;
+    };
+    let (ns, claim_name) =
+        (reference.namespace.as_deref().unwrap_or_default(), reference.name.as_deref().unwrap_or_default());
+    let successor = world.claims.get(ns, claim_name);
+    let claim_gone = successor.is_none_or(|claim| claim.metadata.uid != reference.uid);
+    // A pod may run on while its claim's name is held by nobody; under a new claim it uses a new volume.
+    let in_use = successor.is_none() && protection::user(world, ns, claim_name).is_some();
+    let here =
+        spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()).is_some_and(|r| selects(r, node));
+    spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete")
+        && annotation(&volume.metadata, PROVISIONED_BY) == Some(PROVISIONER)
+        && volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released")
+        && claim_gone
+        && !in_use
+        && here
+        && name(&volume.metadata) == format!("pvc-{}", reference.uid.as_deref().unwrap_or_default())
+        && !ns.is_empty()
+}
