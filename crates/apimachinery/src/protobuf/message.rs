@@ -139,7 +139,7 @@ impl Decoder {
             match (tag, wire, item) {
                 (1, Wire::Bytes(bytes), _) => key = String::from_utf8_lossy(bytes).into_owned(),
                 (2, Wire::Bytes(bytes), Item::Type(inner)) => {
-                    value = Some(self.typed(inner, bytes, depth + 1)?)
+                    value = Some(self.typed(inner, bytes, depth + 1)?);
                 }
                 (1, ..) | (2, _, Item::Type(_)) => return Err(wrong),
                 (2, wire, item) => value = Some(scalar(item, wire).ok_or_else(|| wrong.clone())?),
