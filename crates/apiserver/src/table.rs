@@ -61,7 +61,7 @@ impl Renderer {
             Form::Table(include) => {
                 let row = self.row(stored, include, Timestamp::now())?;
                 let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
-                put(out, &self.table(&meta, vec![row], with_columns));
+                put(out, &self.table(&meta, &[row], with_columns));
             }
         }
         Ok(())
@@ -91,7 +91,7 @@ impl Renderer {
                 let now = Timestamp::now();
                 let rows: Result<Vec<Value>, Status> =
                     items.iter().map(|item| self.row(item, include, now)).collect();
-                put(&mut out, &self.table(meta, rows?, true));
+                put(&mut out, &self.table(meta, &rows?, true));
             }
         }
         Ok(Bytes::from(out))
@@ -131,7 +131,7 @@ impl Renderer {
         Ok(row)
     }
 
-    fn table(&self, meta: &ListMeta, rows: Vec<Value>, with_columns: bool) -> Value {
+    fn table(&self, meta: &ListMeta, rows: &[Value], with_columns: bool) -> Value {
         let columns: Vec<Value> =
             self.kind.strategy.columns().iter().filter(|_| with_columns).map(column).collect();
         json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta.to_json(),

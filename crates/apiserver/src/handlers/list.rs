@@ -61,10 +61,12 @@ pub(crate) async fn select(
         ),
         other => storage::refused(target, other),
     };
-    if let (Some(name), true) = (selection.name(), range.revision.is_none()) {
-        if !target.namespace.is_empty() || target.kind.scope == registry::Scope::Cluster {
-            return select_one(api, target, selection, name).await;
-        }
+    let has_place = !target.namespace.is_empty() || target.kind.scope == registry::Scope::Cluster;
+    if let Some(name) = selection.name()
+        && range.revision.is_none()
+        && has_place
+    {
+        return select_one(api, target, selection, name).await;
     }
     let prefix = target.prefix();
     let step = match range.limit {
@@ -109,10 +111,10 @@ async fn select_one(
     let key = registry::key(target.kind, &target.namespace, name);
     let (found, revision) = api.store().get(&key).await.map_err(|e| storage::refused(target, e))?;
     let mut items = Vec::new();
-    if let Some(found) = found {
-        if selection.matches(&found.value)? {
-            items.push(found.into());
-        }
+    if let Some(found) = found
+        && selection.matches(&found.value)?
+    {
+        items.push(found.into());
     }
     Ok((items, ListMeta { revision, ..ListMeta::default() }))
 }

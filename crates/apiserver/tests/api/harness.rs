@@ -152,7 +152,9 @@ impl WatchLines {
     pub(crate) async fn next_short(&mut self) -> String {
         let event = self.next().await.expect("an event");
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        format!("{} {}", word(&event["type"]), word(&event["object"]["metadata"]["name"])).trim_end().to_owned()
+        format!("{} {}", word(&event["type"]), word(&event["object"]["metadata"]["name"]))
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -184,7 +186,13 @@ impl NodeStreams for FakeNode {
             ["exit", code] => (None, None, code.parse().expect("a number")),
             _ => return Err(Status::internal("exec: no such file")),
         };
-        Ok(ExecSession { stdin, stdout, stderr: None, resize: None, exit: std::future::ready(Ok(code)).boxed() })
+        Ok(ExecSession {
+            stdin,
+            stdout,
+            stderr: None,
+            resize: None,
+            exit: std::future::ready(Ok(code)).boxed(),
+        })
     }
 }
 

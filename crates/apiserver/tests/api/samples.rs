@@ -15,13 +15,19 @@ pub(crate) fn sample(kind: &Kind) -> Value {
         "ConfigMap" => json!({"data": {"a": "b"}}),
         "Secret" => json!({"data": {"a": "Yg=="}}),
         "PersistentVolumeClaim" => json!({"spec": claim}),
-        "PersistentVolume" => json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
-            "hostPath": {"path": "/data"}}}),
-        "Event" => json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "Tested",
-            "message": "tested", "type": "Normal"}),
-        "StatefulSet" => json!({"spec": {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
+        "PersistentVolume" => {
+            json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/data"}}})
+        }
+        "Event" => {
+            json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "Tested",
+            "message": "tested", "type": "Normal"})
+        }
+        "StatefulSet" => {
+            json!({"spec": {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
             "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [container]}},
-            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}}),
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}})
+        }
         "ControllerRevision" => json!({"revision": 1, "data": {"spec": {}}}),
         "Lease" => json!({"spec": {"holderIdentity": "me", "leaseDurationSeconds": 10}}),
         "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}],

@@ -1,0 +1,157 @@
+//! How objects go: at once, gracefully, held by finalizers.
+
+use serde_json::json;
+
+use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
+
+async fn bound_pod(api: &Harness) {
+    api.post(PODS, &pod("p")).await.expect(201);
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n1"}});
+    api.post(&format!("{PODS}/p/binding"), &binding).await.expect(201);
+}
+
+#[tokio::test]
+async fn an_object_without_finalizers_goes_at_once() {
+    let api = Harness::start().await;
+    let made = api.post(CONFIG_MAPS, &config_map("a")).await.expect(201);
+    let done = api.delete(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+    assert_eq!((&done["kind"], &done["status"]), (&json!("Status"), &json!("Success")));
+    assert_eq!(done["details"]["uid"], made["metadata"]["uid"]);
+    assert_eq!(api.delete(&format!("{CONFIG_MAPS}/a")).await.refused(404), "configmaps \"a\" not found");
+}
+
+#[tokio::test]
+async fn a_finalizer_holds_an_object_until_it_is_taken_off() {
+    let api = Harness::start().await;
+    let mut object = config_map("a");
+    object["metadata"]["finalizers"] = json!(["example.com/wait"]);
+    api.post(CONFIG_MAPS, &object).await.expect(201);
+    let one = format!("{CONFIG_MAPS}/a");
+    let marked = api.delete(&one).await.expect(200);
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
+    let again = api.delete(&one).await.expect(200);
+    assert_eq!(again, marked, "a second delete changes nothing");
+    let more = json!({"metadata": {"finalizers": ["example.com/wait", "example.com/more"]}});
+    let refusal = api.patch("merge", &one, &more).await.refused(422);
+    assert!(refusal.contains("no new finalizers can be added if the object is being deleted"), "{refusal}");
+    api.patch("merge", &one, &json!({"metadata": {"finalizers": []}})).await.expect(200);
+    api.get(&one).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_pod_without_a_node_goes_at_once() {
+    let api = Harness::start().await;
+    api.post(PODS, &pod("p")).await.expect(201);
+    api.delete(&format!("{PODS}/p")).await.expect(200);
+    api.get(&format!("{PODS}/p")).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_bound_pod_has_its_grace_period_which_can_be_shortened_only() {
+    let api = Harness::start().await;
+    bound_pod(&api).await;
+    let one = format!("{PODS}/p");
+    let marked = api.delete(&one).await.expect(200);
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
+    let longer = api.delete(&format!("{one}?gracePeriodSeconds=60")).await.expect(200);
+    assert_eq!(longer, marked);
+    let shorter = api.delete(&format!("{one}?gracePeriodSeconds=5")).await.expect(200);
+    assert_eq!(shorter["metadata"]["deletionGracePeriodSeconds"], 5);
+    let (before, after) =
+        (&marked["metadata"]["deletionTimestamp"], &shorter["metadata"]["deletionTimestamp"]);
+    let second =
+        |v: &serde_json::Value| v.as_str().and_then(apimachinery::time::parse).expect("a time").as_second();
+    assert_eq!(second(before) - second(after), 25);
+    api.delete(&format!("{one}?gracePeriodSeconds=0")).await.expect(200);
+    api.get(&one).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_pod_with_a_finalizer_stays_after_its_grace_period() {
+    let api = Harness::start().await;
+    bound_pod(&api).await;
+    let one = format!("{PODS}/p");
+    api.patch("merge", &one, &json!({"metadata": {"finalizers": ["example.com/wait"]}})).await.expect(200);
+    let marked = api
+        .send("DELETE", &one, &json!({"kind": "DeleteOptions", "gracePeriodSeconds": 0}))
+        .await
+        .expect(200);
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
+    api.patch("merge", &one, &json!({"metadata": {"finalizers": null}})).await.expect(200);
+    api.get(&one).await.expect(404);
+}
+
+#[tokio::test]
+async fn preconditions_protect_another_object_of_that_name() {
+    let api = Harness::start().await;
+    let made = api.post(CONFIG_MAPS, &config_map("a")).await.expect(201);
+    let one = format!("{CONFIG_MAPS}/a");
+    for wrong in [json!({"uid": "other"}), json!({"resourceVersion": "1"})] {
+        let refusal = api.send("DELETE", &one, &json!({"preconditions": wrong})).await.refused(409);
+        assert!(refusal.contains("in the precondition"), "{refusal}");
+    }
+    let right = json!({"preconditions": {"uid": made["metadata"]["uid"],
+        "resourceVersion": made["metadata"]["resourceVersion"]}});
+    api.send("DELETE", &one, &right).await.expect(200);
+}
+
+#[tokio::test]
+async fn propagation_sets_the_garbage_collectors_finalizers() {
+    let api = Harness::start().await;
+    for (policy, finalizer) in [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")] {
+        api.post(CONFIG_MAPS, &config_map(&policy.to_lowercase())).await.expect(201);
+        let one = format!("{CONFIG_MAPS}/{}", policy.to_lowercase());
+        let marked = api.send("DELETE", &one, &json!({"propagationPolicy": policy})).await.expect(200);
+        assert_eq!(marked["metadata"]["finalizers"], json!([finalizer]));
+        assert!(marked["metadata"]["deletionTimestamp"].is_string());
+        api.send("DELETE", &one, &json!({"propagationPolicy": "Background"})).await.expect(200);
+        api.get(&one).await.expect(404);
+    }
+    let refusal = api.delete(&format!("{CONFIG_MAPS}/x?propagationPolicy=Sideways")).await.refused(400);
+    assert!(refusal.starts_with("propagationPolicy: Unsupported value: \"Sideways\""), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_namespace_goes_when_its_own_finalizers_are_gone() {
+    let api = Harness::start().await;
+    api.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.expect(201);
+    let marked = api.delete("/api/v1/namespaces/n").await.expect(200);
+    assert_eq!(marked["status"]["phase"], "Terminating");
+    assert_eq!(marked["spec"]["finalizers"], json!(["kubernetes"]));
+    assert_eq!(api.delete("/api/v1/namespaces/n").await.expect(200), marked);
+    let mut sent = marked;
+    sent["spec"]["finalizers"] = json!([]);
+    api.put("/api/v1/namespaces/n/finalize", &sent).await.expect(200);
+    api.get("/api/v1/namespaces/n").await.expect(404);
+}
+
+#[tokio::test]
+async fn eviction_deletes_with_the_options_it_carries() {
+    let api = Harness::start().await;
+    bound_pod(&api).await;
+    let eviction = |options: serde_json::Value| {
+        json!({"apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": "p"}, "deleteOptions": options})
+    };
+    let path = format!("{PODS}/p/eviction");
+    api.post(&path, &eviction(json!({"preconditions": {"uid": "other"}}))).await.refused(409);
+    api.post(&path, &eviction(json!({"gracePeriodSeconds": 7}))).await.expect(201);
+    let marked = api.get(&format!("{PODS}/p")).await.expect(200);
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 7);
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_as_its_selector_says() {
+    let api = Harness::start().await;
+    for name in ["a", "b", "c"] {
+        let mut object = config_map(name);
+        object["metadata"]["labels"] = json!({"go": if name == "b" { "no" } else { "yes" }});
+        api.post(CONFIG_MAPS, &object).await.expect(201);
+    }
+    let gone = api.delete(&format!("{CONFIG_MAPS}?labelSelector=go%3Dyes")).await.expect(200);
+    assert_eq!(gone["items"].as_array().expect("items").len(), 2);
+    let left = api.get(CONFIG_MAPS).await.expect(200);
+    assert_eq!(left["items"][0]["metadata"]["name"], "b");
+    assert_eq!(left["items"].as_array().expect("items").len(), 1);
+}

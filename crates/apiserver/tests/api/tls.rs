@@ -1,0 +1,121 @@
+//! The API over real TLS on loopback.
+
+use std::future::Future;
+
+use apiserver::pki::Pki;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{Api, ListParams, PostParams, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::harness::{Harness, config_map};
+
+/// A server on a free port.
+pub(crate) struct Server {
+    pub(crate) harness: Harness,
+    pub(crate) kubeconfig: String,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let harness = Harness::start().await;
+        let listener = apiserver::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let url = format!("https://{}", listener.local_addr().expect("bound"));
+        let dir = tempfile::tempdir().expect("a folder");
+        let pki = Pki::load_or_create(dir.path(), &[]).expect("certificates");
+        let kubeconfig = pki.kubeconfig(&url, "test");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let api = harness.api.clone();
+        let done = tokio::spawn(async move {
+            api.serve(listener, &pki, async {
+                let _ = stopped.await;
+            })
+            .await;
+        });
+        Self { harness, kubeconfig, stop, done, _dir: dir }
+    }
+
+    /// A client with the kubeconfig after `change`.
+    pub(crate) fn client(&self, change: impl FnOnce(&mut Kubeconfig)) -> impl Future<Output = Client> {
+        let mut kubeconfig = Kubeconfig::from_yaml(&self.kubeconfig).expect("a kubeconfig");
+        change(&mut kubeconfig);
+        async {
+            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+            Client::try_from(config.expect("a config")).expect("a client")
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).expect("the server runs");
+        self.done.await.expect("the server ends");
+    }
+}
+
+fn drop_certificate(kubeconfig: &mut Kubeconfig) {
+    let info = kubeconfig.auth_infos[0].auth_info.as_mut().expect("a user");
+    info.client_certificate_data = None;
+    info.client_key_data = None;
+}
+
+#[tokio::test]
+async fn the_kubeconfig_lets_the_admin_in() {
+    let server = Server::start().await;
+    let client = server.client(|_| {}).await;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    assert_eq!(namespaces.list(&ListParams::default()).await.expect("listed").items.len(), 4);
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let object: ConfigMap = serde_json::from_value(config_map("a")).expect("typed");
+    maps.create(&PostParams::default(), &object).await.expect("created");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_without_a_certificate_sees_more_than_health() {
+    let server = Server::start().await;
+    let client = server.client(drop_certificate).await;
+    let request = |path: &str| http::Request::get(path).body(Vec::new()).expect("a request");
+    for open in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(client.request_text(request(open)).await.expect("open to all"), "ok");
+    }
+    let version: serde_json::Value = client.request(request("/version")).await.expect("open to all");
+    assert_eq!(version["minor"], "36");
+    for closed in ["/api", "/openapi/v3", "/api/v1/namespaces/default/secrets"] {
+        let error = client.request_text(request(closed)).await.expect_err("closed");
+        let kube::Error::Api(status) = error else { panic!("{error}") };
+        assert_eq!(status.code, 401);
+        assert!(
+            status.message.contains(closed) && status.message.contains("client certificate"),
+            "{}",
+            status.message
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_ca_is_not_let_in() {
+    let server = Server::start().await;
+    let other = Server::start().await;
+    let stranger = Kubeconfig::from_yaml(&other.kubeconfig).expect("a kubeconfig").auth_infos;
+    let client = server.client(|kubeconfig| kubeconfig.auth_infos = stranger).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    let error = namespaces.list(&ListParams::default()).await.expect_err("refused by TLS");
+    assert!(!matches!(error, kube::Error::Api(_)), "{error}");
+    server.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_its_watches_first() {
+    use futures::StreamExt;
+    let server = Server::start().await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client(|_| {}).await);
+    let mut watch = maps.watch(&WatchParams::default(), "0").await.expect("watching").boxed();
+    server.stop().await;
+    assert!(watch.next().await.is_none());
+}
