@@ -67,6 +67,10 @@ impl Strategy for Rules {
         }
     }
 
+    fn keeps_status_on_create(&self) -> bool {
+        true
+    }
+
     fn validate(&self, node: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         validate_taints(&mut errors, &Path::new("spec").child("taints"), &node["spec"]["taints"]);
