@@ -57,6 +57,15 @@ pub(crate) fn object_in<'a>(
     value.as_object_mut()
 }
 
+/// Makes `key` say what `value` says; nothing, when that is null.
+pub(crate) fn copy_to(map: &mut Map<String, Value>, key: &str, value: &Value) {
+    if value.is_null() {
+        map.remove(key);
+    } else {
+        map.insert(key.to_owned(), value.clone());
+    }
+}
+
 /// Sets a field, whatever stood there.
 pub(crate) fn set(parent: &mut Value, key: &str, value: impl Into<Value>) {
     if let Some(map) = parent.as_object_mut() {

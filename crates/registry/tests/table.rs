@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use apimachinery::patch::merge;
 use apimachinery::schema::{self, Schema};
-use common::{created, refusals, sample};
+use common::{created, documents, files, refusals, sample};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use registry::{ClusterView, KINDS, Kind, Scope, Subresource};
@@ -127,6 +127,22 @@ fn the_first_objects_are_accepted() {
     }
     let names: Vec<&Value> = objects.iter().map(|o| &o["metadata"]["name"]).collect();
     assert_eq!(names, ["default", "kube-system", "kube-public", "kube-node-lease", "standard"]);
+}
+
+#[test]
+fn the_examples_are_accepted_without_a_warning() {
+    for file in files("../../../examples") {
+        for mut object in documents::<Value>(&format!("../../../examples/{file}.yaml")) {
+            let (version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
+            let kind = registry::by_gvk(version.expect("a version"), kind.expect("a kind")).expect("known");
+            if kind.scope == Scope::Namespaced {
+                object["metadata"]["namespace"] = "default".into();
+            }
+            let object = created(kind, object);
+            assert_eq!(refusals(kind, &object), [""; 0], "{file}");
+            assert_eq!(kind.strategy.warnings(&object), [""; 0], "{file}");
+        }
+    }
 }
 
 struct Empty;

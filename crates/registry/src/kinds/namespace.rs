@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::print::{self, AGE, NAME, column};
-use crate::value::{default_to, is_empty, list_in, object, object_in, set, text};
+use crate::value::{copy_to, default_to, is_empty, list_in, object, object_in, set, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -63,7 +63,7 @@ impl Strategy for Rules {
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         if let Some(spec) = object(new, "spec") {
-            spec.insert("finalizers".into(), old["spec"]["finalizers"].clone());
+            copy_to(spec, "finalizers", &old["spec"]["finalizers"]);
         }
     }
 
@@ -99,7 +99,7 @@ impl Strategy for Rules {
 
     fn finalize(&self, stored: &mut Value, sent: &Value) {
         if let Some(spec) = object(stored, "spec") {
-            spec.insert("finalizers".into(), sent["spec"]["finalizers"].clone());
+            copy_to(spec, "finalizers", &sent["spec"]["finalizers"]);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::pod_spec::{self, For};
-use crate::value::{default_to, list_in, object, object_in, set, text, truth};
+use crate::value::{copy_to, default_to, is_empty, list_in, object, object_in, set, text, truth};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -67,7 +67,9 @@ impl Strategy for Rules {
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         if let Some(spec) = object(new, "spec") {
             for field in ["priority", "preemptionPolicy"] {
-                default_to(spec, field, old["spec"][field].clone());
+                if spec.get(field).is_none_or(is_empty) {
+                    copy_to(spec, field, &old["spec"][field]);
+                }
             }
             tolerate_node_faults(spec);
         }

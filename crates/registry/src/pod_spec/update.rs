@@ -3,7 +3,7 @@
 use apimachinery::field::{FieldError, Path};
 use serde_json::Value;
 
-use crate::check::{self, Errors};
+use crate::check::Errors;
 use crate::value::{items, number, same, text};
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -20,9 +20,6 @@ pub(crate) fn validate_pod_spec_update(errors: &mut Errors, new: &Value, old: &V
                 "pod updates may not add or remove containers",
             ));
             return;
-        }
-        for (i, container) in items(&new[list]).iter().enumerate() {
-            check::required(errors, &path.child(list).index(i).child("image"), &container["image"]);
         }
     }
     validate_deadline(errors, &path, new, old);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{EXTERNAL_NAME, HEADLESS, LOAD_BALANCER, NODE_PORT, is_external};
 use crate::kind::ClusterView;
-use crate::value::{is_empty, items, number, object, objects_mut, text, truth};
+use crate::value::{copy_to, is_empty, items, number, object, objects_mut, text, truth};
 
 /// The ports of the node that services may get: upstream's default `--service-node-port-range`.
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
@@ -34,7 +34,7 @@ pub(super) fn keep_allocated(new: &mut Value, old: &Value) {
         let single = spec.get("clusterIP").cloned().unwrap_or_default();
         if is_empty(&single) {
             for field in ["clusterIP", "clusterIPs"] {
-                spec.insert(field.into(), was[field].clone());
+                copy_to(spec, field, &was[field]);
             }
         } else if single != was["clusterIP"] && spec.get("clusterIPs") == was.get("clusterIPs") {
             // The client changed the one field only; the list follows.
