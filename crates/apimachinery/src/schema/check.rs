@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+pub use super::normalize::normalize as prune_unknown;
 use super::suggest::Suggestion;
 use super::trail::Trail;
 use super::{Form, Item, Schema, Shape, TypeId};
@@ -47,12 +48,6 @@ pub fn check(value: &Value, type_id: TypeId) -> Checked {
     let mut checker = Checker { schema: Schema::builtin(), found: Checked::default() };
     checker.typed(value, type_id, &Trail::top());
     checker.found
-}
-
-/// Drops what decoding into Go's types and encoding again would lose: fields that the type does not have, and
-/// fields that are `null`.
-pub fn prune_unknown(value: &mut Value, type_id: TypeId) {
-    prune_typed(Schema::builtin(), value, type_id);
 }
 
 struct Checker {
@@ -177,7 +172,7 @@ impl Checker {
     }
 
     fn schema_or(&mut self, value: &Value, type_id: TypeId, trail: &Trail<'_>) {
-        let schema = schema_inside(self.schema, type_id);
+        let schema = self.schema.schema_inside(type_id);
         match (self.schema.form(type_id), value) {
             (_, Value::Object(_)) => self.item(value, schema, trail),
             (Form::SchemaOrList, Value::Array(_)) => self.shape(value, Shape::List(schema), trail),
@@ -189,60 +184,6 @@ impl Checker {
     }
 }
 
-/// What a `JSONSchemaPropsOr…` holds when it holds a schema.
-fn schema_inside(schema: &Schema, type_id: TypeId) -> Item {
-    schema.field(type_id, "Schema").map_or(Item::String, |f| f.shape.item())
-}
-
-fn is_type_meta(name: &str) -> bool {
+pub(super) fn is_type_meta(name: &str) -> bool {
     matches!(name, "kind" | "apiVersion")
-}
-
-fn prune_shape(schema: &Schema, value: &mut Value, shape: Shape) {
-    let item = shape.item();
-    match (shape, value) {
-        (Shape::One(_), value) => prune_item(schema, value, item),
-        (Shape::List(_), Value::Array(values)) => values.iter_mut().for_each(|v| prune_item(schema, v, item)),
-        (Shape::Map(_), Value::Object(values)) => {
-            values.values_mut().for_each(|v| prune_item(schema, v, item));
-        }
-        _ => {}
-    }
-}
-
-fn prune_item(schema: &Schema, value: &mut Value, item: Item) {
-    match item {
-        Item::Type(type_id) => prune_typed(schema, value, type_id),
-        // In a map or a list a null stays, as the zero value.
-        Item::String | Item::Bytes if value.is_null() => *value = "".into(),
-        _ => {}
-    }
-}
-
-fn prune_typed(schema: &Schema, value: &mut Value, type_id: TypeId) {
-    match (schema.form(type_id), value) {
-        (Form::Struct, Value::Object(fields)) => {
-            let has_type_meta = schema.has_type_meta(type_id);
-            fields.retain(|name, value| {
-                let Some(field) = schema.field(type_id, name) else {
-                    return has_type_meta && is_type_meta(name);
-                };
-                if !value.is_null() {
-                    prune_shape(schema, value, field.shape);
-                }
-                !value.is_null()
-            });
-        }
-        (Form::SchemaOrList | Form::SchemaOrBool | Form::SchemaOrStrings, value) => {
-            let inside = schema_inside(schema, type_id);
-            match value {
-                Value::Array(values) => {
-                    values.iter_mut().filter(|v| v.is_object()).for_each(|v| prune_item(schema, v, inside));
-                }
-                Value::Object(_) => prune_item(schema, value, inside),
-                _ => {}
-            }
-        }
-        _ => {}
-    }
 }

@@ -5,6 +5,7 @@
 //! program's own image, so that the parsed form costs about 200 KB. `table.rs` tells its format.
 
 pub mod check;
+pub mod normalize;
 pub mod strict_json;
 mod suggest;
 mod table;
@@ -332,6 +333,11 @@ impl Schema {
     /// The fields as they travel in protobuf: an inlined struct is one of them.
     pub fn message_fields(&self, type_id: TypeId) -> &[Field] {
         &self.get(type_id).message_fields
+    }
+
+    /// What a `JSONSchemaPropsOr…` holds when it holds a schema.
+    fn schema_inside(&self, type_id: TypeId) -> Item {
+        self.field(type_id, "Schema").map_or(Item::String, |f| f.shape.item())
     }
 
     fn get(&self, type_id: TypeId) -> &Type {

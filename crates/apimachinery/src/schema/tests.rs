@@ -1,7 +1,8 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::check::{check, prune_unknown};
+use super::check::check;
+use super::normalize::normalize;
 use super::*;
 
 fn type_of(api_version: &str, kind: &str) -> TypeId {
@@ -148,18 +149,94 @@ fn times_and_schemas_are_checked() {
     );
 }
 
+/// What stays of a StatefulSet's spec.
+fn normalized(spec: Value) -> Value {
+    let mut object = stateful_set(spec);
+    normalize(&mut object, type_of("apps/v1", "StatefulSet"));
+    object["spec"].take()
+}
+
 #[test]
-fn pruning_drops_what_the_types_do_not_hold() {
-    let mut object = stateful_set(json!({
-        "replica": 3, "replicas": null, "selector": {"matchLabels": {"a": null}},
-        "template": {"spec": {"containers": [{"name": "a", "x": 1, "env": null}], "volumes": [{"name": "v", "emptyDir": {}}]}},
+fn what_the_types_do_not_hold_goes() {
+    let spec = normalized(json!({"replica": 3, "replicas": null, "selector": {"matchLabels": {"a": null}}}));
+    assert_eq!(
+        spec,
+        json!({"selector": {"matchLabels": {"a": ""}}, "template": {"metadata": {}, "spec": {}}, "updateStrategy": {}})
+    );
+}
+
+#[test]
+fn zeros_go_where_only_presence_could_tell_them() {
+    let spec = normalized(json!({
+        "replicas": 0, "minReadySeconds": 0, "serviceName": "", "podManagementPolicy": "",
+        "template": {"spec": {
+            "hostNetwork": false, "nodeSelector": {}, "securityContext": {}, "tolerations": [],
+            "containers": [{"name": "a", "command": [], "env": [{"name": "E", "value": ""}], "tty": false}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }},
     }));
-    prune_unknown(&mut object, type_of("apps/v1", "StatefulSet"));
-    let expect = stateful_set(json!({
-        "selector": {"matchLabels": {"a": ""}},
-        "template": {"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "v", "emptyDir": {}}]}},
-    }));
-    assert_eq!(object, expect);
+    assert_eq!(
+        spec,
+        json!({
+            "replicas": 0, "serviceName": "", "updateStrategy": {},
+            "template": {"metadata": {}, "spec": {
+                "securityContext": {},
+                "containers": [{"name": "a", "env": [{"name": "E"}], "resources": {}}],
+                "volumes": [{"name": "v", "emptyDir": {}}],
+            }},
+        })
+    );
+}
+
+#[test]
+fn values_take_their_canonical_form() {
+    let spec = normalized(
+        json!({"template": {"metadata": {"creationTimestamp": "2026-01-02T03:04:05.5+01:00"}, "spec": {
+            "containers": [{"name": "a", "resources": {"limits": {"cpu": 1.5, "memory": "1024Mi", "zero": 0}}}],
+        }}}),
+    );
+    assert_eq!(spec["template"]["metadata"]["creationTimestamp"], "2026-01-02T02:04:05Z");
+    assert_eq!(
+        spec["template"]["spec"]["containers"][0]["resources"]["limits"],
+        json!({"cpu": "1500m", "memory": "1Gi", "zero": "0"})
+    );
+
+    let mut secret = json!({"data": {"a": "aHVu\ndGVy\r\n", "b": ""}});
+    normalize(&mut secret, type_of("v1", "Secret"));
+    assert_eq!(secret, json!({"metadata": {}, "data": {"a": "aHVudGVy", "b": ""}}));
+}
+
+#[test]
+fn both_encodings_of_an_object_have_one_form() {
+    for line in include_str!("../../testdata/protobuf.jsonl").lines() {
+        let sample: Value = serde_json::from_str(line).expect("a sample");
+        let object = sample["json"].clone();
+        let kind =
+            type_of(object["apiVersion"].as_str().expect("text"), object["kind"].as_str().expect("text"));
+        let mut once = object.clone();
+        normalize(&mut once, kind);
+        let mut twice = once.clone();
+        normalize(&mut twice, kind);
+        assert_eq!(once, twice);
+        // As a client sends it that writes JSON: what is null or an empty struct is left out.
+        let mut sparse = object;
+        drop_empty(&mut sparse);
+        normalize(&mut sparse, kind);
+        drop_empty(&mut sparse);
+        drop_empty(&mut once);
+        assert_eq!(once, sparse);
+    }
+}
+
+fn drop_empty(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_empty),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(drop_empty);
+            fields.retain(|_, value| !value.is_null() && value != &json!({}));
+        }
+        _ => {}
+    }
 }
 
 #[test]
