@@ -35,6 +35,7 @@ mod leases;
 mod netlink;
 mod network;
 mod services;
+mod settle;
 
 pub use cidr::{CidrError, Ipv4Cidr};
 pub use error::NetworkError;

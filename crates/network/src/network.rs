@@ -19,6 +19,7 @@ use crate::leases::{Lease, LeaseError, Leases, PodRef};
 use crate::netlink::route::{self, Address, Link, Mac, Veth};
 use crate::netlink::{NetlinkError, Socket, nft};
 use crate::services::{self, Elements, ServiceRule};
+use crate::settle::Settling;
 
 /// What the pod's end of its link is called.
 const POD_INTERFACE: &str = "eth0";
@@ -63,6 +64,7 @@ pub struct Network {
     firewall: Firewall,
     state: Mutex<State>,
     services: Mutex<Services>,
+    settling: Mutex<Settling>,
 }
 
 /// The bridge that all pods of the instance hang off.
@@ -115,6 +117,7 @@ impl Network {
             firewall,
             state: Mutex::new(State { leases, route }),
             services: Mutex::new(Services { socket, elements, chains }),
+            settling: Mutex::new(Settling::new()?),
         }))
     }
 
@@ -129,6 +132,7 @@ impl Network {
     }
 
     /// Gives the network namespace of process `netns_pid` a link with the pod's address and a default route.
+    /// When it is done, packets pass.
     ///
     /// The address is the one that the pod's uid already has, or a new one. Doing it again changes nothing.
     /// A namespace of its own is expected: the host's is refused.
@@ -205,7 +209,11 @@ impl Network {
         let network = Arc::clone(self);
         match tokio::task::spawn_blocking(move || work(&network)).await {
             Ok(done) => done,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down and drops the caller too.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
@@ -229,6 +237,8 @@ impl Network {
         };
         drop(state);
         self.configure(&mut inside, ip)?;
+        let mut settling = self.settling.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        settling.wait(&self.bridge.port_name(ip), &self.bridge.name)?;
         Ok(PodNetwork {
             ip,
             gateway: self.cidr.gateway(),
@@ -275,8 +285,11 @@ impl Network {
         Err(LeaseError::Exhausted { cidr: self.cidr, in_use: ATTEMPTS }.into())
     }
 
-    /// The link is there already: its hardware address says which address it was made for.
+    /// The link is there already: if its lease was lost, its hardware address says what it was made for.
     fn adopt_link(&self, state: &mut State, pod: &PodRef, link: &Link) -> Result<Ipv4Addr, NetworkError> {
+        if let Some(lease) = state.leases.find(&pod.uid).filter(|lease| self.cidr.contains(lease.ip)) {
+            return Ok(lease.ip);
+        }
         let ip =
             link.mac.and_then(ip_of).filter(|ip| self.cidr.contains(*ip)).ok_or_else(|| {
                 NetworkError::ForeignLink { link: link.name.clone(), pod: pod.name.clone() }

@@ -165,6 +165,20 @@ fn lost_leases_do_not_give_an_address_twice() {
 }
 
 #[test]
+fn a_pod_that_changes_its_hardware_address_gets_no_other_pods_lease() {
+    on_a_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(&config(dir.path(), "10.42.0.0/24")).unwrap();
+        let (a, a_given) = attach(&network, "a").await;
+        let (_b, b_given) = attach(&network, "b").await;
+        a.run(|| ip("link set eth0 address 0a:58:0a:2a:00:03"));
+        assert_eq!(network.attach(pod("a"), a.tid).await.unwrap(), a_given);
+        let ips: Vec<Ipv4Addr> = network.leases().iter().map(|lease| lease.ip).collect();
+        assert_eq!(ips, [a_given.ip, b_given.ip]);
+    });
+}
+
+#[test]
 fn twenty_pods_at_once_get_twenty_addresses() {
     on_a_host(|| async {
         let dir = tempfile::tempdir().unwrap();
@@ -279,5 +293,20 @@ fn a_port_is_labelled_with_its_pod() {
         let port = ip("-d link show v0123450a2a0002");
         assert!(port.contains("alias default/db-a"), "{port}");
         assert!(port.contains("hairpin on"), "{port}");
+    });
+}
+
+#[test]
+fn packets_pass_when_a_pod_is_attached() {
+    on_a_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(&config(dir.path(), "10.42.0.0/24")).unwrap();
+        let mut pods = Vec::new();
+        for index in 0..30u8 {
+            pods.push(attach(&network, &index.to_string()).await);
+            let port = ip(&format!("-d link show v0123450a2a00{:02x}", index + 2));
+            assert!(port.contains("state forwarding"), "{port}");
+            assert!(ip("-br link show stead-012345").contains(" UP "));
+        }
     });
 }

@@ -19,8 +19,8 @@ const RTM_GETROUTE: u16 = 26;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -29,6 +29,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const VETH_INFO_PEER: u16 = 1;
 
@@ -42,6 +43,8 @@ const RTA_TABLE: u16 = 15;
 
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
+const IF_OPER_UP: u8 = 6;
+const BR_STATE_FORWARDING: u8 = 3;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
@@ -61,10 +64,11 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     /// The bridge that it is a port of.
     pub(crate) master: Option<u32>,
-    /// The other end of a veth pair, numbered in that end's namespace.
-    pub(crate) peer: Option<u32>,
     pub(crate) mtu: u32,
-    pub(crate) up: bool,
+    /// It has a carrier, and the kernel acts on it.
+    pub(crate) operational: bool,
+    /// It is a port of a bridge that passes frames.
+    pub(crate) forwarding: bool,
     /// Its hardware address, when it has one of six bytes.
     pub(crate) mac: Option<Mac>,
 }
@@ -209,16 +213,16 @@ pub(crate) fn links(socket: &mut Socket) -> Result<Vec<Link>, NetlinkError> {
 
 fn parse_link(body: &[u8]) -> Option<Link> {
     let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
-    let flags = u32::from_ne_bytes(body.get(8..12)?.try_into().ok()?);
     let attributes = Attributes(body.get(16..)?);
+    let info = attributes.nested(IFLA_LINKINFO);
     Some(Link {
         index,
         name: attributes.string(IFLA_IFNAME)?,
-        kind: attributes.nested(IFLA_LINKINFO).string(IFLA_INFO_KIND).unwrap_or_default(),
+        kind: info.string(IFLA_INFO_KIND).unwrap_or_default(),
         master: attributes.u32(IFLA_MASTER),
-        peer: attributes.u32(IFLA_LINK),
         mtu: attributes.u32(IFLA_MTU).unwrap_or_default(),
-        up: flags & IFF_UP != 0,
+        operational: attributes.find(IFLA_OPERSTATE) == Some(&[IF_OPER_UP]),
+        forwarding: info.nested(IFLA_INFO_SLAVE_DATA).find(IFLA_BRPORT_STATE) == Some(&[BR_STATE_FORWARDING]),
         mac: attributes.find(IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()),
     })
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-    sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
+    socket_with, sockopt,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -14,6 +14,7 @@ use super::message::{HEADER_LEN, Message, NLM_F_ACK, NLM_F_DUMP};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const RTMGRP_LINK: u32 = 1;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// The kernel answers at once; a longer silence is a fault and not a reason to hang.
@@ -86,6 +87,28 @@ impl Socket {
     /// nf_tables of the caller's network namespace.
     pub(crate) fn netfilter() -> Result<Socket, NetlinkError> {
         Socket::open(Some(netlink::NETFILTER))
+    }
+
+    /// Wakes when any link of the caller's network namespace changes: see [`Socket::wait_for_any`], which
+    /// answers `Errno::AGAIN` after `patience`.
+    pub(crate) fn link_events(patience: Duration) -> Result<Socket, NetlinkError> {
+        let failed = |errno| NetlinkError::new("cannot watch links", errno);
+        let socket = Socket::open(None)?;
+        bind(&socket.fd, &netlink::SocketAddrNetlink::new(0, RTMGRP_LINK)).map_err(failed)?;
+        sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(patience)).map_err(failed)?;
+        Ok(socket)
+    }
+
+    /// Throws away what has come so far.
+    pub(crate) fn drain(&mut self) {
+        let buffer = &mut self.buffer;
+        let mut receive = || recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT);
+        while matches!(receive(), Ok(_) | Err(Errno::NOBUFS | Errno::INTR)) {}
+    }
+
+    /// Waits for a datagram, whatever it says.
+    pub(crate) fn wait_for_any(&mut self) -> Result<(), Errno> {
+        self.receive(|_| {})
     }
 
     fn open(protocol: Option<Protocol>) -> Result<Socket, NetlinkError> {
