@@ -127,7 +127,7 @@ impl Informers {
             "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={from}"
         );
         let request = Request::get(query).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        let mut events = self.client.request_events::<Value>(request).await?.into_stream().boxed();
+        let mut events = self.client.request_events::<Value>(request).await?.boxed();
         let mut reached = from;
         while let Some(event) = events.try_next().await? {
             let change = match event {

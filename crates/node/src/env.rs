@@ -253,7 +253,8 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::default();
-        let secret = json!({"metadata": {"name": "s", "namespace": "d"}, "data": {"password": "aHVudGVyMg=="}});
+        let secret =
+            json!({"metadata": {"name": "s", "namespace": "d"}, "data": {"password": "aHVudGVyMg=="}});
         world.secrets.insert(serde_json::from_value::<Secret>(secret).unwrap());
         let map = json!({"metadata": {"name": "m", "namespace": "d"}, "data": {"A": "1", "B": "2"}});
         world.config_maps.insert(serde_json::from_value::<ConfigMap>(map).unwrap());
@@ -305,9 +306,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let secret = |name: &str, key: &str| {
-            json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}])
-        };
+        let secret = |name: &str, key: &str| json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}]);
         assert_eq!(made(secret("x", "password"), json!(null)).unwrap_err(), "secret \"x\" not found");
         assert_eq!(made(secret("s", "pw"), json!(null)).unwrap_err(), "couldn't find key pw in Secret d/s");
         let whole = json!([{"configMapRef": {"name": "y"}}]);

@@ -51,7 +51,9 @@ pub(crate) fn resolv_conf(pod: &Pod, cluster_dns: &str, cluster_domain: &str, ho
     let (mut servers, mut searches, mut options) = match policy {
         "None" => Default::default(),
         "Default" => (from_host("nameserver"), from_host("search"), from_host("options")),
-        "ClusterFirst" if host_network => (from_host("nameserver"), from_host("search"), from_host("options")),
+        "ClusterFirst" if host_network => {
+            (from_host("nameserver"), from_host("search"), from_host("options"))
+        }
         _ => {
             let mut searches = vec![
                 format!("{namespace}.svc.{cluster_domain}"),
@@ -76,7 +78,12 @@ pub(crate) fn resolv_conf(pod: &Pod, cluster_dns: &str, cluster_domain: &str, ho
     }
     let mut out = String::new();
     let mut seen = Vec::new();
-    searches.retain(|s| !seen.contains(s) && { seen.push(s.clone()); true });
+    searches.retain(|s| {
+        !seen.contains(s) && {
+            seen.push(s.clone());
+            true
+        }
+    });
     searches.truncate(MAX_SEARCHES);
     if !searches.is_empty() {
         out += &format!("search {}\n", searches.join(" "));

@@ -4,9 +4,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use runtime::{ExecConfig, Runtime};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize, tcsetwinsize};
-use runtime::{ExecConfig, Runtime};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 

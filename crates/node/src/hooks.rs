@@ -43,8 +43,7 @@ impl ExecInContainer for RuntimeExec {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|e| format!("pipe for a command's output: {e}"))?;
         let errors: OwnedFd = writer.try_clone().map_err(|e| format!("pipe for a command's output: {e}"))?;
-        let config =
-            ExecConfig { argv, stdin: None, stdout: Some(writer), stderr: Some(errors), tty: false };
+        let config = ExecConfig { argv, stdin: None, stdout: Some(writer), stderr: Some(errors), tty: false };
         let output = tokio::task::spawn_blocking(move || read_some(reader));
         let ended = self.runtime.exec(&self.sandbox, &self.container, config).await;
         let exit_code = ended.map_err(|e| e.to_string())?;

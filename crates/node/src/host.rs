@@ -24,6 +24,8 @@ pub struct Config {
     pub name: String,
     /// Where pods' files are kept: `DIR/pods`.
     pub pods_dir: PathBuf,
+    /// Where stead's own volumes are kept: `DIR/volumes`.
+    pub volumes_dir: PathBuf,
     /// The node's address.
     pub host_ip: Ipv4Addr,
     /// Where pods ask for names.
@@ -74,8 +76,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(config: Config, parts: Parts) -> Self {
         let recorder = Recorder::new(parts.client.clone(), "kubelet", &config.name);
-        let executor =
-            Executor::new(parts.client.clone(), Arc::clone(&parts.informers), recorder.clone());
+        let executor = Executor::new(parts.client.clone(), Arc::clone(&parts.informers), recorder.clone());
         Self {
             memory: crate::registration::machine_memory(),
             config,

@@ -5,6 +5,7 @@
 //! nothing about sets. **Its one rule: a name is free for a successor only when the runtime has proved that
 //! the former pod's processes are gone; claims' data is never removed with a pod.**
 
+mod async_fd;
 mod container_config;
 mod downward;
 mod env;
@@ -166,10 +167,9 @@ impl Node {
     }
 
     fn find(&self, name: &ContainerName) -> Result<Arc<worker::Handle>, Error> {
-        self.manager.find(&name.namespace, &name.pod, &name.uid).ok_or_else(|| Error::NoSuchPod {
-            namespace: name.namespace.clone(),
-            name: name.pod.clone(),
-        })
+        self.manager
+            .find(&name.namespace, &name.pod, &name.uid)
+            .ok_or_else(|| Error::NoSuchPod { namespace: name.namespace.clone(), name: name.pod.clone() })
     }
 }
 
@@ -179,9 +179,9 @@ fn pick_run(records: &[Record], name: &ContainerName, previous: bool) -> Result<
     let (container, pod) = (&name.container, &name.pod);
     match (previous, runs.first(), runs.get(1)) {
         (false, Some(run), _) | (true, _, Some(run)) => Ok((*run).clone()),
-        (false, None, _) => Err(Error::NotStarted(format!(
-            "container \"{container}\" in pod \"{pod}\" is waiting to start"
-        ))),
+        (false, None, _) => {
+            Err(Error::NotStarted(format!("container \"{container}\" in pod \"{pod}\" is waiting to start")))
+        }
         (true, _, None) => Err(Error::NotStarted(format!(
             "previous terminated container \"{container}\" in pod \"{pod}\" not found"
         ))),

@@ -188,7 +188,7 @@ impl Watch {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         // CLOSE_WRITE: the shim closes the log when the container has ended.
         inotify::add_watch(&inotify, path, WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE)?;
-        Ok(Self(AsyncFd::new(inotify)?))
+        Ok(Self(crate::async_fd::watch(inotify)?))
     }
 
     /// Resolves when something was written, and after a second in any case: the log is closed a moment

@@ -114,7 +114,10 @@ impl Manager {
     fn wake_dependents(&self, object: &Object) {
         let matters = matches!(
             object,
-            Object::Secret(_) | Object::ConfigMap(_) | Object::PersistentVolumeClaim(_) | Object::PersistentVolume(_)
+            Object::Secret(_)
+                | Object::ConfigMap(_)
+                | Object::PersistentVolumeClaim(_)
+                | Object::PersistentVolume(_)
         );
         if !matters {
             return;

@@ -58,7 +58,10 @@ fn volumes_dir(host: &Host, uid: &str) -> PathBuf {
 }
 
 /// Makes all volumes of the pod; doing it again changes nothing. Answers where each is on the host.
-pub(crate) async fn prepare(host: &Arc<Host>, pod: &Arc<Pod>) -> Result<HashMap<String, PathBuf>, SetUpError> {
+pub(crate) async fn prepare(
+    host: &Arc<Host>,
+    pod: &Arc<Pod>,
+) -> Result<HashMap<String, PathBuf>, SetUpError> {
     let planned = plan(host, pod)?;
     let (host, pod) = (Arc::clone(host), Arc::clone(pod));
     let made = tokio::task::spawn_blocking(move || set_up_all(&host, &pod, planned)).await;
@@ -230,9 +233,9 @@ pub(crate) fn container_mounts(
                 mount.name, container.name
             ));
         }
-        let source = volumes
-            .get(&mount.name)
-            .ok_or_else(|| format!("container {} mounts {:?}, which is no volume", container.name, mount.name))?;
+        let source = volumes.get(&mount.name).ok_or_else(|| {
+            format!("container {} mounts {:?}, which is no volume", container.name, mount.name)
+        })?;
         Ok(Mount {
             source: source.clone(),
             destination: PathBuf::from(&mount.mount_path),

@@ -39,11 +39,8 @@ fn state(pod: &Pod, id: &ContainerId, status: &ContainerStatus) -> RecordState {
                 (_, 0) => "Completed",
                 _ => "Error",
             };
-            let message = if message.is_empty() {
-                last_words(pod, id, status, *exit_code)
-            } else {
-                message.clone()
-            };
+            let message =
+                if message.is_empty() { last_words(pod, id, status, *exit_code) } else { message.clone() };
             RecordState::Exited {
                 started_at: *started_at,
                 finished_at: *finished_at,

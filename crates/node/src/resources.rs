@@ -32,8 +32,6 @@ pub(crate) enum Qos {
     BestEffort,
 }
 
-type List = Option<BTreeMap<String, Text>>;
-
 fn amount(list: Option<&BTreeMap<String, Text>>, name: &str) -> Option<Quantity> {
     Quantity::parse(&list?.get(name)?.0).ok().filter(|q| !q.is_zero())
 }
@@ -123,8 +121,10 @@ pub(crate) fn pod_resources(pod: &Pod) -> Resources {
     let all = || pod.spec.iter().flat_map(|s| &s.containers);
     let sum = |pick: &dyn Fn(&Container) -> Option<i64>| all().map(pick).sum::<Option<i64>>();
     let cpu = sum(&|c| amount(limits(c), "cpu").map(Quantity::milli_value));
-    let requested: i64 =
-        all().filter_map(|c| amount(requests(c), "cpu").or(amount(limits(c), "cpu"))).map(Quantity::milli_value).sum();
+    let requested: i64 = all()
+        .filter_map(|c| amount(requests(c), "cpu").or(amount(limits(c), "cpu")))
+        .map(Quantity::milli_value)
+        .sum();
     let memory = sum(&|c| amount(limits(c), "memory").map(Quantity::value));
     Resources {
         cpu_shares: Some(shares(Some(Quantity::from_millis(requested)))),

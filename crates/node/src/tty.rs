@@ -15,7 +15,7 @@ pub(crate) struct TtyStream(AsyncFd<OwnedFd>);
 impl TtyStream {
     /// Wraps a descriptor that does not block.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(AsyncFd::new(fd)?))
+        Ok(Self(crate::async_fd::watch(fd)?))
     }
 }
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, PersistentVolume, Pod, SecretVolumeSource, Volume,
-    VolumeProjection,
+    ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, PersistentVolume, Pod, SecretVolumeSource,
+    Volume, VolumeProjection,
 };
 use planner::World;
+use planner::volume_binder::provisioner::{PROVISIONED_BY, PROVISIONER};
 
 use crate::downward;
 use crate::env::Surroundings;
@@ -60,11 +61,6 @@ pub(crate) struct Missing {
     pub(crate) volume: String,
     pub(crate) why: String,
 }
-
-/// The annotation by which a volume says that stead's provisioner made it.
-pub(crate) const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-/// Our provisioner.
-pub(crate) const PROVISIONER: &str = "stead.dev/local";
 
 /// What `volume` of `pod` is made of.
 pub(crate) fn source(
@@ -168,9 +164,7 @@ fn pick(
 ) -> Result<Vec<FileToWrite>, String> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         let all = entries.into_iter();
-        return Ok(all
-            .map(|(key, bytes)| FileToWrite { path: key, bytes, mode: bits(mode) })
-            .collect());
+        return Ok(all.map(|(key, bytes)| FileToWrite { path: key, bytes, mode: bits(mode) }).collect());
     };
     let mut files = Vec::new();
     for item in items {
@@ -282,7 +276,13 @@ fn projected_files(
     if let Some(secret) = &source.secret {
         let optional = secret.optional.unwrap_or(false);
         let entries = secret_entries(world, namespace, &secret.name, optional)?;
-        return pick(entries, secret.items.as_deref(), mode, optional, &format!("secret \"{}\"", secret.name));
+        return pick(
+            entries,
+            secret.items.as_deref(),
+            mode,
+            optional,
+            &format!("secret \"{}\"", secret.name),
+        );
     }
     if let Some(map) = &source.config_map {
         let optional = map.optional.unwrap_or(false);

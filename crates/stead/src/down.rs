@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runtime::Runtime;
-use runtime::oci::{Oci, OciConfig};
+use runtime::oci::Oci;
 
 use crate::instance::Instance;
 
@@ -39,9 +39,7 @@ pub(crate) fn run(down: &Down, data_dir: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(stop_pods(&instance))?;
     if down.purge {
-        volumes::unmount_below(&instance.dir)?;
-        std::fs::remove_dir_all(&instance.dir)
-            .with_context(|| format!("cannot remove {}", instance.dir.display()))?;
+        volumes::tear_down(&instance.dir)?;
         println!("stead is down, and {} is removed", instance.dir.display());
     } else {
         println!("stead is down; state and volumes stay in {}", instance.dir.display());
@@ -68,7 +66,9 @@ fn stop_daemon(instance: &Instance) -> Result<()> {
     match kill(process, Signal::SIGTERM) {
         Ok(()) => {}
         Err(Errno::ESRCH) => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot stop process {}", Pid::from_raw(pid))),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot stop process {}", Pid::from_raw(pid)));
+        }
     }
     let Ok(ended) = ended else { return Ok(()) };
     let timeout = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
@@ -80,13 +80,7 @@ fn stop_daemon(instance: &Instance) -> Result<()> {
 }
 
 async fn stop_pods(instance: &Instance) -> Result<()> {
-    let oci = Oci::new(OciConfig {
-        root: instance.dir.join("sandboxes"),
-        run_dir: instance.run_dir(),
-        cgroup_root: instance.cgroup_root(),
-        shim_command: vec!["/proc/self/exe".into(), "shim".into()],
-    })
-    .await?;
+    let oci = Oci::new(instance.runtime());
     for sandbox in oci.list_pod_sandboxes().await? {
         let (id, pod) = (&sandbox.config.id, &sandbox.config);
         stop_gently(&*oci, id).await?;
@@ -94,11 +88,10 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
         oci.remove_pod_sandbox(id).await?;
         println!("stopped pod {}/{}", pod.namespace, pod.name);
     }
-    let network_dir = instance.dir.join("network");
-    if network_dir.exists() {
-        Network::remove(&instance.id)?;
+    if let Some(pod_cidr) = instance.pod_cidr()? {
+        Network::open(&instance.network(pod_cidr))?.teardown()?;
     }
-    volumes::unmount_below(&instance.dir.join("pods"))?;
+    unmount_pods_volumes(&instance.dir.join("pods"))?;
     let run_dir = instance.run_dir();
     if run_dir.exists() {
         std::fs::remove_dir_all(&run_dir).with_context(|| format!("cannot remove {}", run_dir.display()))?;
@@ -130,5 +123,14 @@ async fn stop_gently(oci: &dyn Runtime, sandbox: &str) -> Result<()> {
         }
     };
     let _ = tokio::time::timeout(GRACE, all_ended).await;
+    Ok(())
+}
+
+/// Takes away what pods had mounted; their logs stay.
+fn unmount_pods_volumes(pods: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(pods) else { return Ok(()) };
+    for entry in entries {
+        volumes::tear_down(&entry?.path().join("volumes"))?;
+    }
     Ok(())
 }

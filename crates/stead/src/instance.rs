@@ -2,10 +2,16 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use network::Ipv4Cidr;
 use nix::fcntl::{Flock, FlockArg};
+use runtime::oci::OciConfig;
+
+/// The file below the data directory that holds the pods' range.
+const POD_CIDR: &str = "pod-cidr";
 
 /// The places and names of one instance.
 pub(crate) struct Instance {
@@ -18,7 +24,9 @@ pub(crate) struct Instance {
 impl Instance {
     /// The instance whose data is in `dir`, which is made if it is missing.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir).with_context(|| {
+        // Nothing below is for other users' eyes.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| {
             format!("cannot make the data directory {}: choose another one with --data-dir", dir.display())
         })?;
         Self::find(dir)
@@ -26,9 +34,8 @@ impl Instance {
 
     /// The instance whose data is in `dir`, which exists.
     pub(crate) fn find(dir: &Path) -> Result<Self> {
-        let dir = dir
-            .canonicalize()
-            .with_context(|| format!("there is no data directory {}", dir.display()))?;
+        let dir =
+            dir.canonicalize().with_context(|| format!("there is no data directory {}", dir.display()))?;
         let id = format!("{:016x}", fnv1a(dir.as_os_str().as_encoded_bytes()));
         Ok(Self { dir, id })
     }
@@ -41,6 +48,40 @@ impl Instance {
     /// The parent of all this instance's cgroups.
     pub(crate) fn cgroup_root(&self) -> String {
         format!("/stead-{}", &self.id[..8])
+    }
+
+    /// Where containers run, and as whose children.
+    pub(crate) fn runtime(&self) -> OciConfig {
+        OciConfig {
+            root: self.dir.join("sandboxes"),
+            run_dir: self.run_dir(),
+            cgroup_root: self.cgroup_root(),
+            shim_command: vec!["/proc/self/exe".into(), "shim".into()],
+        }
+    }
+
+    /// The pods' network.
+    pub(crate) fn network(&self, pod_cidr: Ipv4Cidr) -> network::Config {
+        network::Config { dir: self.dir.join("network"), pod_cidr, instance: self.id.clone(), mtu: None }
+    }
+
+    /// Keeps the pods' range for `stead down`, which is not told it again.
+    pub(crate) fn remember_pod_cidr(&self, pod_cidr: Ipv4Cidr) -> Result<()> {
+        let path = self.dir.join(POD_CIDR);
+        std::fs::write(&path, pod_cidr.to_string())
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The pods' range; `None` when this instance never had a node.
+    pub(crate) fn pod_cidr(&self) -> Result<Option<Ipv4Cidr>> {
+        let path = self.dir.join(POD_CIDR);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                Ok(Some(text.trim().parse().with_context(|| format!("{} is damaged", path.display()))?))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
     }
 
     /// The kubeconfig that `stead up` writes.

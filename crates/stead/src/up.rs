@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use apiserver::pki::Pki;
 use apiserver::{ApiServer, UserInfo};
 use client::Informers;
 use images::{ImageStore, Mirror};
 use kube::Client;
 use network::{Ipv4Cidr, Network};
 use node::Node;
-use runtime::oci::{Oci, OciConfig};
+use runtime::oci::Oci;
 use store::{Embedded, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -104,20 +105,15 @@ async fn serve(up: &Up, instance: &Instance) -> Result<()> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
 
-    let pki = apiserver::pki::Pki::open(&instance.dir.join("pki"), address.ip())?;
+    let names = [address.ip().to_string()];
+    let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &names)?);
     let until = stop.clone().cancelled_owned();
-    tasks.spawn({
-        let (api, pki) = (api.clone(), pki.clone());
-        async move {
-            if let Err(error) = api.serve(listener, &pki, until).await {
-                tracing::error!("the API ended: {error}");
-            }
-        }
-    });
+    let (server, certificates) = (api.clone(), Arc::clone(&pki));
+    tasks.spawn(async move { server.serve(listener, &certificates, until).await });
     start_controllers(up, &api, &stop, &tasks, instance, &link).await?;
 
     let kubeconfig = instance.kubeconfig();
-    write_private(&kubeconfig, &pki.kubeconfig(address))?;
+    write_private(&kubeconfig, &pki.kubeconfig(&format!("https://{address}"), "stead"))?;
     apply_files(up, &kubeconfig).await?;
     println!("ready https://{address} (kubeconfig {})", kubeconfig.display());
 
@@ -175,23 +171,15 @@ async fn start_node(
     informers: Arc<Informers>,
     name: String,
 ) -> Result<(Node, Ipv4Addr)> {
-    let network = Network::open(&network::Config {
-        dir: instance.dir.join("network"),
-        pod_cidr: up.pod_cidr,
-        instance: instance.id.clone(),
-        mtu: None,
-    })?;
-    let runtime = Oci::new(OciConfig {
-        root: instance.dir.join("sandboxes"),
-        run_dir: instance.run_dir(),
-        cgroup_root: instance.cgroup_root(),
-        shim_command: vec!["/proc/self/exe".into(), "shim".into()],
-    })
-    .await?;
+    instance.remember_pod_cidr(up.pod_cidr)?;
+    let network = Network::open(&instance.network(up.pod_cidr))?;
+    let runtime = Oci::new(instance.runtime());
     let gateway = network.gateway();
+    let volumes_dir = instance.dir.join("volumes");
     let config = node::Config {
         name,
         pods_dir: instance.dir.join("pods"),
+        volumes_dir: volumes_dir.clone(),
         host_ip: gateway,
         cluster_dns: gateway,
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
@@ -203,7 +191,7 @@ async fn start_node(
         informers,
         runtime,
         network,
-        volumes: Volumes::open(&instance.dir.join("volumes"))?,
+        volumes: Arc::new(Volumes::open(&volumes_dir)?),
         images: ImageStore::open(&instance.dir.join("images"))?,
     };
     Ok((Node::start(config, parts).await?, gateway))
@@ -218,11 +206,15 @@ async fn start_dns(
     let config = dns::Config {
         listen,
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        upstreams: dns::Upstreams::ResolvConf(PathBuf::from("/etc/resolv.conf")),
     };
-    let server = dns::Server::bind(config).await?;
+    let dns = dns::Dns::bind(config).await?;
     let until = stop.clone().cancelled_owned();
-    tasks.spawn(async move { server.run(client, until).await });
+    tasks.spawn(async move {
+        if let Err(error) = dns.run(client, until).await {
+            tracing::error!("DNS ended: {error}");
+        }
+    });
     Ok(())
 }
 

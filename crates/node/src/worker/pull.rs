@@ -101,10 +101,6 @@ impl Worker {
             1 => ("ErrImagePull", message.to_owned()),
             _ => ("ImagePullBackOff", format!("Back-off pulling image \"{name}\": {message}")),
         };
-        ImageState::Failed {
-            reason: reason.to_owned(),
-            message,
-            retry_at: now().saturating_add(pause).ok(),
-        }
+        ImageState::Failed { reason: reason.to_owned(), message, retry_at: now().saturating_add(pause).ok() }
     }
 }

@@ -11,8 +11,8 @@ use runtime::{ContainerConfig, Mount};
 use super::{Surround, Worker, lock};
 use crate::container_config::{ImageFacts, Parts, container_config, runtime_id};
 use crate::env::{Surroundings, environment};
-use crate::host::now;
 use crate::hooks::run_hook;
+use crate::host::now;
 use crate::probes::Prober;
 use crate::records::find;
 use crate::{pod_volumes, resources, security};
@@ -94,11 +94,7 @@ impl Worker {
         let user = security::user_to_resolve(pod, container, &image.config.user);
         let ids = images::resolve_user(&image, &user)
             .map_err(|e| format!("user {user:?} of container {}: {e}", container.name))?;
-        let user = security::ImageUser {
-            uid: ids.uid,
-            gid: ids.gid,
-            additional_gids: ids.additional_gids,
-        };
+        let user = security::ImageUser { uid: ids.uid, gid: ids.gid, additional_gids: ids.additional_gids };
         let (ip, mounts) = {
             let state = lock(&self.state);
             let Surround::Alive { ip } = state.sandbox else { return Err("the sandbox is gone".to_owned()) };
@@ -106,18 +102,14 @@ impl Worker {
         };
         let host_ip = self.host.config.host_ip.to_string();
         let around = Surroundings { pod_ip: &ip, host_ip: &host_ip };
-        let env = environment(pod, container, &self.host.informers.world(), around)
-            .map_err(|e| e.to_string())?;
+        let env =
+            environment(pod, container, &self.host.informers.world(), around).map_err(|e| e.to_string())?;
         let message_file = pod_volumes::termination_message(&self.host, &self.handle.uid, id)
             .map_err(|e| format!("termination message: {e}"))?;
         let mut all = pod_volumes::container_mounts(container, &mounts)?;
         all.extend(pod_volumes::etc_mounts(&self.host, pod, container));
         let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
-        all.push(Mount {
-            source: message_file.clone(),
-            destination: PathBuf::from(path),
-            read_only: false,
-        });
+        all.push(Mount { source: message_file.clone(), destination: PathBuf::from(path), read_only: false });
         container_config(Parts {
             pod,
             container,
@@ -145,8 +137,7 @@ impl Worker {
     fn post_start(self: &Arc<Self>, pod: &Arc<Pod>, container: &Container, id: &ContainerId) {
         let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.clone()) else { return };
         let Some(target) = self.target(id) else { return };
-        let (this, pod, container, id) =
-            (Arc::clone(self), Arc::clone(pod), container.clone(), id.clone());
+        let (this, pod, container, id) = (Arc::clone(self), Arc::clone(pod), container.clone(), id.clone());
         tokio::spawn(async move {
             if let Err(error) = run_hook(&hook, &container, &target).await {
                 let message = format!("PostStartHook failed: {error}");

@@ -15,7 +15,9 @@ pub(super) fn check() -> Result<()> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     check_kernel(release.trim())?;
     let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !filesystems.split_whitespace().any(|word| word == "overlay") && !Path::new("/sys/module/overlay").exists() {
+    if !filesystems.split_whitespace().any(|word| word == "overlay")
+        && !Path::new("/sys/module/overlay").exists()
+    {
         bail!("the kernel has no overlayfs: load it with `modprobe overlay`");
     }
     if !Path::new("/sys/fs/cgroup").is_dir() {
