@@ -148,25 +148,6 @@ impl Hierarchies {
     pub(crate) fn remove(&self, path: &str) -> io::Result<()> {
         self.mounts().try_for_each(|mount| remove_tree(&below(mount, path)))
     }
-
-    /// Removes the groups above `path` up to `top`, as far as they are empty.
-    pub(crate) fn remove_empty_parents(&self, path: &str, top: &str) {
-        for mount in self.mounts() {
-            let (mut dir, top) = (below(mount, path), below(mount, top));
-            while dir.pop() && dir.starts_with(&top) {
-                if fs::remove_dir(&dir).is_err() {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Removes `path` where nothing is in it.
-    pub(crate) fn remove_if_empty(&self, path: &str) {
-        for mount in self.mounts() {
-            let _ = fs::remove_dir(below(mount, path));
-        }
-    }
 }
 
 fn below(mount: &Path, path: &str) -> PathBuf {
@@ -254,8 +235,7 @@ mod tests {
         let path = format!("{top}/burstable/pod1");
         found.create(&path).unwrap();
         assert!(found.mounts().all(|m| below(m, &path).is_dir()));
-        found.remove(&path).unwrap();
-        found.remove_empty_parents(&path, &top);
+        found.remove(&top).unwrap();
         assert!(found.mounts().all(|m| !below(m, &top).exists()));
     }
 }

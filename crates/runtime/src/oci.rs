@@ -99,6 +99,19 @@ impl Oci {
         found.ok_or_else(|| Error::NotFound { what: "sandbox", id: id.to_owned() })
     }
 
+    /// The last sandbox to go takes along what all have shared.
+    async fn remove_shared_cgroups(&self, hierarchies: Hierarchies) -> Result<(), Error> {
+        if !self.sandboxes.lock().await.is_empty() {
+            return Ok(());
+        }
+        let _nobody_makes_one = self.cgroup_tree.write().await;
+        if !self.sandboxes.lock().await.is_empty() {
+            return Ok(());
+        }
+        let root = self.config.cgroup_root.clone();
+        blocking(move || hierarchies.remove(&root).map_err(|e| system("removing the runtime's cgroup", e))).await
+    }
+
     fn record(&self, config: SandboxConfig) -> Result<SandboxRecord, Error> {
         let doing = || format!("making the sandbox of pod {}/{}", config.namespace, config.name);
         let inside = |path: &str| {
@@ -239,18 +252,7 @@ impl Runtime for Oci {
         let (tree, dir, record) = (hierarchies.clone(), sandbox.dir.clone(), sandbox.record.clone());
         blocking(move || unmake(&tree, &dir, &record)).await?;
         self.sandboxes.lock().await.remove(sandbox.id());
-        // Whoever is making a sandbox now needs what would be taken away; the last to go takes it.
-        if let Ok(_alone) = self.cgroup_tree.try_write() {
-            let (pod, shims) = (sandbox.record.pod_cgroup(), sandbox.record.shims_cgroup());
-            let top = self.config.cgroup_root.clone();
-            blocking(move || {
-                hierarchies.remove_if_empty(&shims);
-                hierarchies.remove_empty_parents(&pod, &top);
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
+        self.remove_shared_cgroups(hierarchies).await
     }
 
     async fn list_pod_sandboxes(&self) -> Result<Vec<SandboxStatus>, Error> {

@@ -59,10 +59,8 @@ pub(super) fn launch(command: &[OsString], dir: &Path, record: &SandboxRecord) -
 /// Kills whatever a sandbox has left running and proves that it is gone; then, and only then, writes down
 /// that its containers have ended, as far as the shim has not.
 pub(super) fn bury(hierarchies: &Hierarchies, dir: &Path, record: &SandboxRecord) -> Result<(), Error> {
+    end_processes(hierarchies, record)?;
     let same_boot = boot_id().is_ok_and(|id| id == record.boot_id);
-    if same_boot {
-        end_processes(hierarchies, record)?;
-    }
     let why = if same_boot {
         "the shim of the pod was killed, and its containers with it"
     } else {

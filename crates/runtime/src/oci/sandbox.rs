@@ -26,8 +26,8 @@ pub(super) struct Sandbox {
     hierarchies: Hierarchies,
     /// The shim's process; nothing once its end is proven.
     pid: Mutex<Option<u32>>,
-    /// Held while the shim's end is being proven.
-    burial: tokio::sync::Mutex<()>,
+    /// Held while the shim's end is being proven; true once it is.
+    burial: tokio::sync::Mutex<bool>,
     containers: Mutex<BTreeMap<String, ContainerRecord>>,
     events: broadcast::Sender<RuntimeEvent>,
 }
@@ -65,7 +65,7 @@ impl Sandbox {
             record,
             hierarchies,
             pid: Mutex::new(None),
-            burial: tokio::sync::Mutex::new(()),
+            burial: tokio::sync::Mutex::new(false),
             containers: Mutex::new(BTreeMap::new()),
             events,
         }
@@ -138,9 +138,14 @@ impl Sandbox {
 
     /// Proves that nothing of the sandbox runs, records it, and tells.
     async fn bury(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.burial.lock().await;
+        let mut buried = self.burial.lock().await;
+        if *buried {
+            // What is on disk may be being removed already.
+            return Ok(());
+        }
         let (hierarchies, dir, record) = (self.hierarchies.clone(), self.dir.clone(), self.record.clone());
         blocking(move || launch::bury(&hierarchies, &dir, &record)).await?;
+        *buried = true;
         *lock(&self.pid) = None;
         self.announce();
         Ok(())

@@ -196,10 +196,6 @@ impl Container {
     pub(super) fn end(&mut self, exit_code: i32, signal: Option<i32>, hierarchies: &Hierarchies) {
         let pid = self.pid().unwrap_or_default();
         let mut ended = Ended { pid, exit_code, signal, ..Ended::default() };
-        // The end may be heard of before the start.
-        if let Err(fault) = self.started() {
-            self.refuse(fault);
-        }
         if let Phase::Refused(_, fault) = &self.phase {
             (ended.exit_code, ended.signal) = (START_ERROR, None);
             ended.message = Some(fault.clone().message());

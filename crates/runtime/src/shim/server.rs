@@ -230,9 +230,12 @@ impl Shim {
     }
 
     fn reap(&mut self, pid: i32, exit: Exit) {
-        if let Some(container) = self.containers.values_mut().find(|c| c.pid() == Some(pid)) {
-            container.end(exit.code, exit.signal, &self.hierarchies);
-            let id = container.id.clone();
+        if let Some(id) = self.containers.values().find(|c| c.pid() == Some(pid)).map(|c| c.id.clone()) {
+            // The end may be heard of before the start; the answer to the start comes first.
+            self.started(&id);
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.end(exit.code, exit.signal, &self.hierarchies);
+            }
             self.finish(&id);
             return;
         }
@@ -312,6 +315,9 @@ impl Shim {
 
     fn started(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
+        if !matches!(container.phase, Phase::Starting(..)) {
+            return;
+        }
         let reply = match container.started() {
             Ok(()) => Reply::Done,
             // Its end, with the reason, comes with SIGCHLD; until then it stays as it is.

@@ -1,5 +1,5 @@
 //! A machine for tests: folders, a root file system of busybox, and both backends.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::oci::{Oci, OciConfig};
-use runtime::{
-    ContainerConfig, ContainerState, Resources, Runtime, SandboxConfig, Security,
-};
+use runtime::{ContainerConfig, ContainerState, Resources, Runtime, SandboxConfig, Security};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -120,7 +118,9 @@ impl Machine {
     /// The text that a container has written so far, without stamps.
     pub fn log(&self, id: &str) -> String {
         let raw = fs::read_to_string(self.path("logs").join(format!("{id}.log"))).unwrap();
-        raw.lines().map(|line| line.splitn(4, ' ').nth(3).unwrap()).fold(String::new(), |all, l| all + l + "\n")
+        raw.lines()
+            .map(|line| line.splitn(4, ' ').nth(3).unwrap())
+            .fold(String::new(), |all, l| all + l + "\n")
     }
 
     /// All cgroup folders that are this machine's.
