@@ -13,11 +13,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OnceCell, RwLock, broadcast};
+use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, RwLock, broadcast};
 
 use crate::cgroup::Hierarchies;
 use crate::record::{self, SandboxRecord, is_safe_id, sandbox_file};
@@ -47,8 +47,14 @@ pub struct OciConfig {
 
 /// The OCI backend.
 pub struct Oci {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     config: OciConfig,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
+    /// Held while a sandbox is made or removed, by its id.
+    locks: Mutex<BTreeMap<String, Weak<Mutex<()>>>>,
     loaded: OnceCell<Hierarchies>,
     /// Read while a sandbox is being made, written while shared cgroups are taken away.
     cgroup_tree: RwLock<()>,
@@ -59,15 +65,31 @@ impl Oci {
     /// A backend; it looks at the disk when it is first asked for something.
     #[must_use]
     pub fn new(config: OciConfig) -> Arc<Self> {
-        Arc::new(Self {
+        let inner = Inner {
             config,
             sandboxes: Mutex::new(BTreeMap::new()),
+            locks: Mutex::new(BTreeMap::new()),
             loaded: OnceCell::new(),
             cgroup_tree: RwLock::new(()),
             events: broadcast::Sender::new(EVENT_BACKLOG),
-        })
+        };
+        Arc::new(Self { inner: Arc::new(inner) })
     }
 
+    /// Does what must not be left half done when the caller stops waiting for it.
+    async fn to_the_end<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        match tokio::spawn(work(Arc::clone(&self.inner))).await {
+            Ok(result) => result,
+            Err(e) => Err(system("running a task", e)),
+        }
+    }
+}
+
+impl Inner {
     async fn ready(&self) -> Result<&Hierarchies, Error> {
         self.loaded.get_or_try_init(|| self.load()).await
     }
@@ -99,6 +121,87 @@ impl Oci {
         found.ok_or_else(|| Error::NotFound { what: "sandbox", id: id.to_owned() })
     }
 
+    /// One at a time per sandbox.
+    async fn lock(&self, id: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.locks.lock().await;
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            let known = locks.get(id).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::default();
+                locks.insert(id.to_owned(), Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+
+    async fn run(&self, config: SandboxConfig) -> Result<SandboxStatus, Error> {
+        let _one_at_a_time = self.lock(&config.id).await;
+        if let Ok(there) = self.sandbox(&config.id).await {
+            let status = there.status();
+            let refuse = |why| Err(system(format!("making sandbox {}", config.id), why));
+            return match status.pid {
+                Some(_) if status.config == config => Ok(status),
+                Some(_) => refuse("another one with this id is there"),
+                None => refuse("one that has ended is to be removed first"),
+            };
+        }
+        let hierarchies = self.ready().await?.clone();
+        let record = self.record(config)?;
+        let dir = self.config.root.join(&record.config.id);
+        let sandbox = Sandbox::new(dir, record, hierarchies.clone(), self.events.clone());
+        let sandbox = Arc::new(sandbox);
+        let made = {
+            let _keep_shared_cgroups = self.cgroup_tree.read().await;
+            let (command, tree) = (self.config.shim_command.clone(), hierarchies.clone());
+            let (dir, record) = (sandbox.dir.clone(), sandbox.record.clone());
+            match blocking(move || make(&tree, &command, &dir, &record)).await {
+                Ok(()) => sandbox.connect().await,
+                Err(e) => Err(e),
+            }
+        };
+        if let Err(e) = made {
+            self.dismantle(&sandbox).await?;
+            return Err(e);
+        }
+        let status = sandbox.status();
+        self.sandboxes.lock().await.insert(sandbox.id().to_owned(), sandbox);
+        Ok(status)
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), Error> {
+        match self.sandbox(id).await {
+            Ok(sandbox) => sandbox.stop().await,
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), Error> {
+        let _one_at_a_time = self.lock(id).await;
+        let sandbox = match self.sandbox(id).await {
+            Ok(sandbox) => sandbox,
+            Err(Error::NotFound { .. }) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        sandbox.stop().await?;
+        self.dismantle(&sandbox).await
+    }
+
+    /// Ends whatever runs of a sandbox, removes all traces of it and forgets it.
+    async fn dismantle(&self, sandbox: &Sandbox) -> Result<(), Error> {
+        let hierarchies = self.ready().await?.clone();
+        let (tree, dir, record) = (hierarchies.clone(), sandbox.dir.clone(), sandbox.record.clone());
+        blocking(move || {
+            launch::end_processes(&tree, &record)?;
+            unmake(&tree, &dir, &record)
+        })
+        .await?;
+        self.sandboxes.lock().await.remove(sandbox.id());
+        self.remove_shared_cgroups(hierarchies).await
+    }
+
     /// The last sandbox to go takes along what all have shared.
     async fn remove_shared_cgroups(&self, hierarchies: Hierarchies) -> Result<(), Error> {
         if !self.sandboxes.lock().await.is_empty() {
@@ -109,7 +212,8 @@ impl Oci {
             return Ok(());
         }
         let root = self.config.cgroup_root.clone();
-        blocking(move || hierarchies.remove(&root).map_err(|e| system("removing the runtime's cgroup", e))).await
+        blocking(move || hierarchies.remove(&root).map_err(|e| system("removing the runtime's cgroup", e)))
+            .await
     }
 
     fn record(&self, config: SandboxConfig) -> Result<SandboxRecord, Error> {
@@ -195,103 +299,61 @@ fn unmake(hierarchies: &Hierarchies, dir: &Path, record: &SandboxRecord) -> Resu
 #[async_trait]
 impl Runtime for Oci {
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus, Error> {
-        let hierarchies = self.ready().await?.clone();
-        if let Ok(there) = self.sandbox(&config.id).await {
-            let status = there.status();
-            return match status.pid {
-                Some(_) if status.config == config => Ok(status),
-                Some(_) => {
-                    Err(system(format!("making sandbox {}", config.id), "another one with this id is there"))
-                }
-                None => Err(system(
-                    format!("making sandbox {}", config.id),
-                    "one that has ended is to be removed first",
-                )),
-            };
-        }
-        let record = self.record(config)?;
-        let dir = self.config.root.join(&record.config.id);
-        let _keep_shared_cgroups = self.cgroup_tree.read().await;
-        let sandbox =
-            Arc::new(Sandbox::new(dir.clone(), record.clone(), hierarchies.clone(), self.events.clone()));
-        let (command, tree) = (self.config.shim_command.clone(), hierarchies.clone());
-        let (at, asked) = (dir.clone(), record.clone());
-        let mut made = blocking(move || make(&tree, &command, &at, &asked)).await;
-        if made.is_ok() {
-            made = sandbox.connect().await;
-        }
-        if let Err(e) = made {
-            blocking(move || {
-                launch::end_processes(&hierarchies, &record)?;
-                unmake(&hierarchies, &dir, &record)
-            })
-            .await?;
-            return Err(e);
-        }
-        let status = sandbox.status();
-        self.sandboxes.lock().await.insert(sandbox.id().to_owned(), sandbox);
-        Ok(status)
+        self.to_the_end(|inner| async move { inner.run(config).await }).await
     }
 
     async fn stop_pod_sandbox(&self, sandbox: &str) -> Result<(), Error> {
-        match self.sandbox(sandbox).await {
-            Ok(sandbox) => sandbox.stop().await,
-            Err(Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(e),
-        }
+        let id = sandbox.to_owned();
+        self.to_the_end(|inner| async move { inner.stop(&id).await }).await
     }
 
     async fn remove_pod_sandbox(&self, sandbox: &str) -> Result<(), Error> {
-        let hierarchies = self.ready().await?.clone();
-        let sandbox = match self.sandbox(sandbox).await {
-            Ok(sandbox) => sandbox,
-            Err(Error::NotFound { .. }) => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        sandbox.stop().await?;
-        let (tree, dir, record) = (hierarchies.clone(), sandbox.dir.clone(), sandbox.record.clone());
-        blocking(move || unmake(&tree, &dir, &record)).await?;
-        self.sandboxes.lock().await.remove(sandbox.id());
-        self.remove_shared_cgroups(hierarchies).await
+        let id = sandbox.to_owned();
+        self.to_the_end(|inner| async move { inner.remove(&id).await }).await
     }
 
     async fn list_pod_sandboxes(&self) -> Result<Vec<SandboxStatus>, Error> {
-        self.ready().await?;
-        Ok(self.sandboxes.lock().await.values().map(|sandbox| sandbox.status()).collect())
+        self.inner.ready().await?;
+        Ok(self.inner.sandboxes.lock().await.values().map(|sandbox| sandbox.status()).collect())
     }
 
     async fn create_container(&self, sandbox: &str, config: ContainerConfig) -> Result<(), Error> {
         if !is_safe_id(&config.id) {
             return Err(system("making a container", format!("{:?} cannot be an id", config.id)));
         }
-        self.sandbox(sandbox).await?.create(config).await
+        let id = sandbox.to_owned();
+        self.to_the_end(|inner| async move { inner.sandbox(&id).await?.create(config).await }).await
     }
 
     async fn start_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
-        self.sandbox(sandbox).await?.start(container).await
+        self.inner.sandbox(sandbox).await?.start(container).await
     }
 
     async fn signal_container(&self, sandbox: &str, container: &str, signal: i32) -> Result<(), Error> {
-        self.sandbox(sandbox).await?.signal(container, signal).await
+        self.inner.sandbox(sandbox).await?.signal(container, signal).await
     }
 
     async fn remove_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
-        match self.sandbox(sandbox).await {
-            Ok(sandbox) => sandbox.remove(container).await,
-            Err(Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(e),
-        }
+        let (id, container) = (sandbox.to_owned(), container.to_owned());
+        self.to_the_end(|inner| async move {
+            match inner.sandbox(&id).await {
+                Ok(sandbox) => sandbox.remove(&container).await,
+                Err(Error::NotFound { .. }) => Ok(()),
+                Err(e) => Err(e),
+            }
+        })
+        .await
     }
 
     async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error> {
-        self.sandbox(sandbox).await?.statuses().await
+        self.inner.sandbox(sandbox).await?.statuses().await
     }
 
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {
-        self.sandbox(sandbox).await?.exec(container, config).await
+        self.inner.sandbox(sandbox).await?.exec(container, config).await
     }
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
-        self.events.subscribe()
+        self.inner.events.subscribe()
     }
 }

@@ -115,7 +115,7 @@ async fn limits_memory_and_says_that_it_was_memory() {
     runtime.start_container("a-uid", "c.0").await.unwrap();
     match wait_exit(&*runtime, "a-uid", "c.0").await {
         ContainerState::Exited { exit_code, oom_killed, .. } => {
-            assert_eq!((exit_code, oom_killed), (137, true))
+            assert_eq!((exit_code, oom_killed), (137, true));
         }
         other => panic!("{other:?}"),
     }

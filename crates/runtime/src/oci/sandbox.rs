@@ -38,6 +38,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// An error of the machine.
+#[expect(clippy::needless_pass_by_value, reason = "errors come by value, out of map_err")]
 pub(super) fn system(doing: impl Into<String>, why: impl ToString) -> Error {
     Error::System { doing: doing.into(), why: why.to_string() }
 }

@@ -105,6 +105,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// A fault of the machine.
+    #[expect(clippy::needless_pass_by_value, reason = "errors come by value, out of map_err")]
     pub(crate) fn system(doing: impl Into<String>, why: impl ToString) -> Self {
         Self::System { doing: doing.into(), why: why.to_string() }
     }

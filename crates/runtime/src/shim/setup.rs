@@ -74,7 +74,7 @@ pub(super) fn report(result: Result<(), &Fault>) -> io::Result<()> {
 /// A new process in a session and a cgroup of its own, that adopts what its children leave behind.
 fn detach(hierarchies: &Hierarchies, cgroup: &str) -> io::Result<()> {
     let group = hierarchies.open_v2(cgroup)?;
-    if let sys::Fork::Parent(_) = sys::fork_into(group.as_ref().map(AsFd::as_fd))? {
+    if matches!(sys::fork_into(group.as_ref().map(AsFd::as_fd))?, sys::Fork::Parent) {
         sys::exit_now(0);
     }
     unistd::setsid()?;

@@ -11,8 +11,8 @@ use seccompiler::BpfProgram;
 pub(super) enum Fork {
     /// In the new process.
     Child,
-    /// In the calling one, with the child's pid.
-    Parent(i32),
+    /// In the calling one.
+    Parent,
 }
 
 /// `struct clone_args`, first version (64 bytes) plus set_tid and cgroup: clone(2).
@@ -49,7 +49,7 @@ pub(super) fn fork_into(group: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     match pid {
         0 => Ok(Fork::Child),
-        pid if pid > 0 => i32::try_from(pid).map(Fork::Parent).map_err(io::Error::other),
+        pid if pid > 0 => Ok(Fork::Parent),
         _ => Err(io::Error::last_os_error()),
     }
 }

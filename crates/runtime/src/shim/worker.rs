@@ -108,7 +108,7 @@ fn run(
     )?;
     let group = place.hierarchies.open_v2(place.cgroup)?;
     match sys::fork_into(group.as_ref().map(AsFd::as_fd))? {
-        sys::Fork::Parent(_) => Ok(Worker { outcome: ours }),
+        sys::Fork::Parent => Ok(Worker { outcome: ours }),
         sys::Fork::Child => {
             keep.push(theirs.as_raw_fd());
             let done = sys::close_others(&keep)
@@ -173,7 +173,7 @@ fn write_spec(place: &Place<'_>, config: &ContainerConfig) -> Result<(), Fault> 
     let mut spec = spec::spec(config, place.cgroup, &host).map_err(|e| fault(&e))?;
     let home = rootfs::home(&place.dir.join("rootfs"), config.security.uid);
     if let Some(process) = spec.process_mut() {
-        process.set_env(Some(complete_env(&config.env, home, place.hostname, config.tty)));
+        process.set_env(Some(complete_env(&config.env, home.as_deref(), place.hostname, config.tty)));
     }
     record::write(&place.dir.join("config.json"), &spec).map_err(|e| fault(&e))
 }
@@ -292,14 +292,14 @@ fn adjust_oom_score(config: &ContainerConfig) {
 
 /// What every container finds in its environment if nobody says otherwise: containerd's `WithDefaultPathEnv`,
 /// CRI's HOSTNAME, runc's HOME, TERM with a terminal.
-fn complete_env(given: &[String], home: Option<String>, hostname: &str, tty: bool) -> Vec<String> {
+fn complete_env(given: &[String], home: Option<&str>, hostname: &str, tty: bool) -> Vec<String> {
     let mut env = given.to_vec();
     add_unless_there(&mut env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     add_unless_there(&mut env, "HOSTNAME", hostname);
     if tty {
         add_unless_there(&mut env, "TERM", "xterm");
     }
-    add_unless_there(&mut env, "HOME", home.as_deref().unwrap_or("/"));
+    add_unless_there(&mut env, "HOME", home.unwrap_or("/"));
     env
 }
 
@@ -407,7 +407,7 @@ mod tests {
     fn the_environment_is_completed_but_never_overruled() {
         let given = ["FOO=1".to_owned(), "HOME=/srv".to_owned()];
         assert_eq!(
-            complete_env(&given, Some("/root".to_owned()), "db-0", true),
+            complete_env(&given, Some("/root"), "db-0", true),
             [
                 "FOO=1",
                 "HOME=/srv",
