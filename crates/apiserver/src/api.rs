@@ -69,7 +69,6 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) user: UserInfo,
     /// The connection, when it can be taken over for a WebSocket.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
@@ -134,9 +133,9 @@ impl ApiServer {
         &self.inner.admission
     }
 
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, route: Route, request: Request) -> Answer {
         let path = request.path.clone();
-        match AssertUnwindSafe(self.route(request)).catch_unwind().await {
+        match AssertUnwindSafe(self.dispatch(route, request)).catch_unwind().await {
             Ok(Ok(answer)) => answer,
             Ok(Err(status)) => respond::refusal(&status),
             Err(_) => {
@@ -146,9 +145,7 @@ impl ApiServer {
         }
     }
 
-    async fn route(&self, request: Request) -> Result<Answer, Status> {
-        let route = route::parse(&request.path)?;
-        user::authorize(&request.user, &request.method, &request.path, &route)?;
+    async fn dispatch(&self, route: Route, request: Request) -> Result<Answer, Status> {
         if let Route::Resource(target) = route {
             return self.resource(request, target).await;
         }
@@ -244,22 +241,34 @@ where
         let Self { api, user } = self.clone();
         let (mut parts, body) = request.into_parts();
         Box::pin(async move {
+            let path = parts.uri.path().to_owned();
+            // Who may not ask is refused before the body is read.
+            let route = match admit(&user, &parts.method, &path) {
+                Ok(route) => route,
+                Err(status) => return Ok(respond::refusal(&status)),
+            };
             let body = match collect(body).await {
                 Ok(body) => body,
                 Err(status) => return Ok(respond::refusal(&status)),
             };
             let request = Request {
                 method: parts.method,
-                path: parts.uri.path().to_owned(),
+                path,
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 headers: parts.headers,
                 body,
-                user,
                 upgrade: parts.extensions.remove::<OnUpgrade>(),
             };
-            Ok(api.answer(request).await)
+            Ok(api.answer(route, request).await)
         })
     }
+}
+
+fn admit(user: &UserInfo, method: &Method, path: &str) -> Result<Route, Status> {
+    let route = route::parse(path);
+    // Strangers do not learn which paths exist.
+    user::authorize(user, method, path, route.as_ref().ok())?;
+    route
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, Status>

@@ -23,8 +23,11 @@ const MAX_CONNECTIONS: usize = 4096;
 const MAX_STREAMS: u32 = 1000;
 /// The request line and all headers together.
 const MAX_HEADER_BYTES: usize = 64 << 10;
-/// How long a client may take for the TLS handshake, and for the headers of a request.
+/// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an HTTP/1.1 connection may wait for the next request's headers: longer than Go's clients keep idle
+/// connections (90 s), so that it is the client who closes.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A silent HTTP/2 connection is asked for a sign of life this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests under way may take at the end.
@@ -101,7 +104,9 @@ impl Connection {
         let user =
             certificate.and_then(|c| UserInfo::from_certificate(c)).unwrap_or_else(UserInfo::anonymous);
         let service = TowerToHyperService::new(self.api.service(user));
-        let connection = builder().serve_connection_with_upgrades(TokioIo::new(tls), service).into_owned();
+        let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let builder = if is_h2 { builder().http2_only() } else { builder().http1_only() };
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "a connection broke");
         }
@@ -113,7 +118,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES);
     builder
         .http2()

@@ -83,22 +83,20 @@ impl ApiServer {
                 let name = names::generate_name(object.meta_str("generateName"), &random_suffix());
                 object.meta_mut().insert("name".to_owned(), name.into());
             }
-            match self.make_named(target, &mut object, dry_run, warnings).await {
+            match self.make_named(target, &mut object, dry_run).await {
                 Err(status)
                     if generated && status.reason == "AlreadyExists" && attempt < MAX_NAME_ATTEMPTS => {}
-                outcome => return outcome,
+                Err(status) => return Err(status),
+                Ok(stored) => {
+                    warnings.extend(kind.strategy.warnings(&object));
+                    return Ok(stored);
+                }
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    async fn make_named(
-        &self,
-        target: &Target,
-        object: &mut Value,
-        dry_run: bool,
-        warnings: &mut Vec<String>,
-    ) -> Result<Stored, Status> {
+    async fn make_named(&self, target: &Target, object: &mut Value, dry_run: bool) -> Result<Stored, Status> {
         let kind = target.kind;
         let target = Target { name: object.name().to_owned(), ..target.clone() };
         if kind.scope == Scope::Namespaced {
@@ -108,7 +106,6 @@ impl ApiServer {
         let mut errors = registry::validate_object_meta(kind, object);
         errors.extend(kind.strategy.validate(object));
         life::refuse_invalid(kind, object, &errors)?;
-        *warnings = std::mem::take(warnings).into_iter().chain(kind.strategy.warnings(object)).collect();
         let bytes = codec::encode(kind, object);
         if dry_run {
             return match self.read(&target).await {
@@ -138,7 +135,9 @@ impl ApiServer {
             let mut warnings = Vec::new();
             let mut new = change(&old, &mut warnings)?;
             let _serialised = self.complete_update(target, update.part, &mut new, &old).await?;
-            warnings.extend(target.kind.strategy.warnings(&new));
+            if update.part == Part::Main {
+                warnings.extend(target.kind.strategy.warnings(&new));
+            }
             match self.store_update(&update, &new, &old, current).await {
                 Err(Error::Conflict { .. }) => {}
                 Ok(outcome) => {
@@ -160,7 +159,8 @@ impl ApiServer {
         old: &Value,
     ) -> Result<Option<MutexGuard<'_, ()>>, Status> {
         let kind = target.kind;
-        if !new.resource_version().is_empty() && new.resource_version() != old.resource_version() {
+        // "0" asks for any version, as upstream has it.
+        if !matches!(new.resource_version(), "" | "0") && new.resource_version() != old.resource_version() {
             return Err(Status::stale(&kind.resource(), &target.name));
         }
         life::carry_over(kind, part, new, old)?;

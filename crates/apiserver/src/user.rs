@@ -57,8 +57,13 @@ impl UserInfo {
 
 /// Whether the user may do what the request asks for. There are no roles: members of `system:masters` may do
 /// everything, everybody may ask for health and version, authenticated users for discovery.
-pub(crate) fn authorize(user: &UserInfo, method: &Method, path: &str, route: &Route) -> Result<(), Status> {
-    if user.is_master() || matches!(route, Route::Health | Route::Version) {
+pub(crate) fn authorize(
+    user: &UserInfo,
+    method: &Method,
+    path: &str,
+    route: Option<&Route>,
+) -> Result<(), Status> {
+    if user.is_master() || matches!(route, Some(Route::Health | Route::Version)) {
         return Ok(());
     }
     if user.is_anonymous() {
@@ -70,7 +75,7 @@ pub(crate) fn authorize(user: &UserInfo, method: &Method, path: &str, route: &Ro
         return Err(status);
     }
     match route {
-        Route::Resource(target) => Err(refuse_resource(user, method, target)),
+        Some(Route::Resource(target)) => Err(refuse_resource(user, method, target)),
         _ => Ok(()),
     }
 }

@@ -1,12 +1,13 @@
 //! Remote commands over a WebSocket: each binary message begins with the number of its channel
 //! (upstream: apimachinery/pkg/util/remotecommand, apiserver/pkg/util/wsstream).
 
+use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use apimachinery::status::Status;
 use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, Response, StatusCode};
@@ -17,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
@@ -84,11 +86,20 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> String {
     values.collect::<Vec<_>>().join(",")
 }
 
-/// Answers the handshake, and carries the session once the connection is ours.
+/// The channel whose first, empty message tells the client that the command runs, as upstream has it.
+pub(crate) fn first_channel(options: &ExecOptions) -> u8 {
+    match (options.stdout, options.stderr) {
+        (true, _) => STDOUT,
+        (false, true) => STDERR,
+        (false, false) => ERROR,
+    }
+}
+
+/// Answers the handshake; once the connection is ours, begins the session and carries it.
 pub(crate) fn serve(
     handshake: Handshake,
-    session: ExecSession,
-    options: &ExecOptions,
+    session: impl Future<Output = Result<ExecSession, Status>> + Send + 'static,
+    first_channel: u8,
     shutdown: CancellationToken,
 ) -> Answer {
     let mut answer = Response::new(Body::empty());
@@ -100,26 +111,32 @@ pub(crate) fn serve(
     if let Ok(accept) = HeaderValue::from_str(&handshake.accept) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    let first_channel = match (options.stdout, options.stderr) {
-        (true, _) => STDOUT,
-        (false, true) => STDERR,
-        (false, false) => ERROR,
-    };
+    let upgrade = handshake.upgrade;
     tokio::spawn(async move {
-        let Ok(connection) = handshake.upgrade.await else { return };
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE))
-            .read_buffer_size(OUTPUT_PIECE)
-            .write_buffer_size(0);
-        let socket =
-            WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(config)).await;
+        let run = async {
+            let Ok(connection) = upgrade.await else { return };
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(MAX_MESSAGE))
+                .max_frame_size(Some(MAX_MESSAGE))
+                .read_buffer_size(OUTPUT_PIECE)
+                .write_buffer_size(0);
+            let socket = TokioIo::new(connection);
+            let socket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await;
+            let session = session.await.unwrap_or_else(refused_session);
+            carry(socket, session, first_channel).await;
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = carry(socket, session, first_channel) => {}
+            () = run => {}
         }
     });
     answer
+}
+
+/// A session that ends at once with the refusal.
+fn refused_session(status: Status) -> ExecSession {
+    let exit = std::future::ready(Err(status)).boxed();
+    ExecSession { stdin: None, stdout: None, stderr: None, resize: None, exit }
 }
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -128,7 +145,6 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 async fn carry(socket: Socket, session: ExecSession, first_channel: u8) {
     let (sink, stream) = socket.split();
     let (queue, queued) = mpsc::channel(QUEUE);
-    // As upstream: an empty message tells the client that the command runs.
     let _ = queue.send(message(first_channel, &[])).await;
     let ExecSession { stdin, stdout, stderr, resize, exit } = session;
     let output = tokio::spawn(copy_outputs(stdout, stderr, queue.clone()));
@@ -137,7 +153,9 @@ async fn carry(socket: Socket, session: ExecSession, first_channel: u8) {
         let outcome = exit.await;
         let _ = tokio::time::timeout(DRAIN, output).await;
         let _ = queue.send(message(ERROR, outcome_status(&outcome).to_string().as_bytes())).await;
-        let _ = queue.send(Message::Close(None)).await;
+        // Without a code clients take the end for an accident.
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let _ = queue.send(Message::Close(Some(normal))).await;
     };
     let writing = write_queued(sink, queued);
     let reading = read_client(stream, stdin, resize);

@@ -19,8 +19,11 @@ pub(crate) async fn exec(api: &ApiServer, request: Request, target: &Target) -> 
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", target.name)));
     }
     let handshake = Handshake::from_request(request)?;
-    let session = api.streams().exec(&container, options.clone()).await?;
-    Ok(websocket::serve(handshake, session, &options, api.shutdown_token().clone()))
+    let shutdown = api.shutdown_token().clone();
+    let (api, first_channel) = (api.clone(), websocket::first_channel(&options));
+    // After the handshake: a client that is refused before it takes us for a server without WebSockets.
+    let session = async move { api.streams().exec(&container, options).await };
+    Ok(websocket::serve(handshake, session, first_channel, shutdown))
 }
 
 /// Reads `core/v1.PodExecOptions` (upstream: `ValidatePodExecOptions` and its defaults).

@@ -37,6 +37,10 @@ const PIECE: usize = 64 << 10;
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 pub(crate) async fn watch(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
+    if api.shutdown_token().is_cancelled() {
+        // Else clients would come back at once to a watch that ends at once.
+        return Err(Status::new(503, "ServiceUnavailable", "stead is stopping; try again when it is back"));
+    }
     let selection = Selection::from_query(target.kind, &request.query)?;
     let start = Start::from_request(api, request)?;
     let seconds: u64 = match request.query.number("timeoutSeconds")? {

@@ -71,6 +71,18 @@ impl Harness {
         response
     }
 
+    /// What a GET says to another user.
+    pub(crate) async fn get_as_user(&self, path: &str, name: &str, groups: &[&str]) -> (u16, String) {
+        let user =
+            UserInfo { name: name.to_owned(), groups: groups.iter().map(|g| (*g).to_owned()).collect() };
+        let request = Request::get(path).body(Full::<Bytes>::default()).expect("a request");
+        let Ok(response) = self.api.service(user).call(request).await;
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+        let body: Value = serde_json::from_slice(&bytes).expect("JSON");
+        (code, body["message"].as_str().unwrap_or_default().to_owned())
+    }
+
     pub(crate) async fn call(
         &self,
         method: &str,

@@ -1,5 +1,6 @@
 //! The API's behaviour, asked through its service in process, and over TLS on loopback.
 
+mod access;
 mod contract;
 mod deletion;
 mod harness;

@@ -75,3 +75,14 @@ async fn the_exit_code_comes_as_a_status() {
     assert_eq!((causes[0].reason.as_deref(), causes[0].message.as_deref()), (Some("ExitCode"), Some("3")));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_nodes_refusal_comes_as_a_status() {
+    let server = Server::start().await;
+    bound_pod(&server.harness, "p").await;
+    let pods: Api<Pod> = Api::default_namespaced(server.client(|_| {}).await);
+    let mut session = pods.exec("p", ["nonsense"], &AttachParams::default()).await.expect("a connection");
+    let status = session.take_status().expect("a status").await.expect("a status");
+    assert_eq!(status.message.as_deref(), Some("Internal error occurred: exec: no such file"));
+    server.stop().await;
+}

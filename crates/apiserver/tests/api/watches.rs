@@ -109,6 +109,7 @@ async fn watches_end_when_the_server_does() {
     let mut watch = api.watch(&format!("{CONFIG_MAPS}?watch=true")).await;
     api.api.end_streams();
     assert!(watch.next().await.is_none());
+    api.get(&format!("{CONFIG_MAPS}?watch=true")).await.refused(503);
 }
 
 #[tokio::test]
