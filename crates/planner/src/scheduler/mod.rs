@@ -67,6 +67,7 @@ impl Planner for Scheduler {
     fn plan(&self, world: &World, _key: &Key, now: Timestamp) -> Plan {
         let mut plan = Plan { independent: true, ..Plan::default() };
         let mut waiting: Vec<&Pod> = world.pods.iter().map(|pod| &**pod).filter(|pod| is_mine(pod)).collect();
+        volumes::do_plan_placed_pods(world, &mut plan);
         if waiting.is_empty() {
             return plan;
         }

@@ -1,9 +1,12 @@
 //! What a pod's claims say about where it can run (`volumebinding`).
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use serde_json::json;
 
 use super::affinity::selects;
-use crate::objects::{annotation, is_terminating, name, namespace};
+use crate::objects::{annotation, guarded_patch, is_terminating, name, namespace};
+use crate::plan::Plan;
+use crate::pods::{claim_names, is_terminal, node_name};
 use crate::volume_binder::matching::{best_volume, class_name, is_bound, volume_name, volume_of};
 use crate::world::World;
 
@@ -57,7 +60,7 @@ impl Obstacle {
 /// Sorts the pod's claims.
 pub(super) fn pod_claims<'w>(world: &'w World, pod: &Pod) -> Result<PodClaims<'w>, Obstacle> {
     let mut claims = PodClaims::default();
-    for claim_name in crate::pods::claim_names(pod) {
+    for claim_name in claim_names(pod) {
         let Some(claim) = world.claims.get(namespace(&pod.metadata), claim_name) else {
             return Err(Obstacle::Missing(claim_name.to_owned()));
         };
@@ -113,4 +116,28 @@ pub(super) fn unselected<'c, 'w>(
         .iter()
         .copied()
         .filter(move |claim| annotation(&claim.metadata, SELECTED_NODE) != Some(name(&node.metadata)))
+}
+
+/// Tells claims about pods that somebody put on a node by hand, or that were there before the claim was: nobody
+/// else would ever choose a node for those claims.
+pub(super) fn do_plan_placed_pods(world: &World, plan: &mut Plan) {
+    let unknowing = world.claims.iter().filter(|claim| {
+        !is_bound(claim)
+            && !is_terminating(&claim.metadata)
+            && volume_name(claim).is_none()
+            && annotation(&claim.metadata, SELECTED_NODE).is_none()
+            && waits_for_consumer(world, claim)
+    });
+    for claim in unknowing {
+        let mut pods = world.pods.in_namespace(namespace(&claim.metadata));
+        let placed = pods.find(|pod| {
+            node_name(pod).is_some()
+                && !is_terminal(pod)
+                && claim_names(pod).any(|mounted| mounted == name(&claim.metadata))
+        });
+        if let Some(node) = placed.and_then(|pod| node_name(pod)) {
+            let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
+            plan.actions.push(guarded_patch(&**claim, patch));
+        }
+    }
 }

@@ -140,7 +140,7 @@ fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let view = View::new(snapshot, &revisions, now);
     if snapshot.is_terminating {
         let message =
-            "it is being deleted; its pods go with it, its claims stay unless they are owned".to_owned();
+            "it is being deleted: its pods go with it, and its claims only where the retention policy says so".to_owned();
         plan.wait(snapshot.set, snapshot.set, reasons::BEING_DELETED, message);
     } else {
         scale::do_plan_retention(&view, &mut plan);

@@ -57,8 +57,9 @@ pub(super) fn do_plan_revisions<'w>(snapshot: &Snapshot<'w>, plan: &mut Plan) ->
         Some(found) => reuse(snapshot, found, plan),
         None => {
             let made = new_revision(snapshot, &mut collision_count);
-            plan.actions.push(Action::Create(to_value(&made)));
-            is_new = true;
+            // Nothing new for what is being deleted: the garbage collector would take it at once.
+            is_new = !snapshot.is_terminating;
+            plan.actions.extend(is_new.then(|| Action::Create(to_value(&made))));
             Cow::Owned(made)
         }
     };
@@ -95,7 +96,7 @@ fn reuse<'w>(
     plan: &mut Plan,
 ) -> Cow<'w, ControllerRevision> {
     let newest = snapshot.revisions.last().map_or(0, |r| r.revision);
-    if found.revision < newest {
+    if found.revision < newest && !snapshot.is_terminating {
         plan.actions.push(guarded_patch(found, json!({"revision": newest + 1})));
     }
     Cow::Borrowed(found)

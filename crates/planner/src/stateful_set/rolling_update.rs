@@ -93,8 +93,11 @@ fn wait_for_others(view: &View<'_, '_>, held: &Replica<'_>, plan: &mut Plan) {
 /// Says what is left for somebody to do: lower the partition, or delete pods.
 fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
     let set = view.snapshot.set;
-    let outdated: Vec<&Replica<'_>> =
-        view.replicas.iter().filter(|r| r.pod.is_some_and(|pod| is_outdated(view, pod))).collect();
+    let outdated: Vec<&Replica<'_>> = view
+        .replicas
+        .iter()
+        .filter(|r| r.pod.is_some_and(|pod| !is_terminating(&pod.metadata) && is_outdated(view, pod)))
+        .collect();
     let Some(first) = outdated.first() else { return };
     if !view.is_rolling_update() {
         let message = format!(
@@ -111,8 +114,9 @@ fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
     let held = outdated.iter().filter(|r| r.ordinal < view.start + partition).count();
     if held > 0 {
         let message = format!(
-            "the partition ({partition}) keeps {held} pods at their revision; lower \
-             spec.updateStrategy.rollingUpdate.partition to update them"
+            "the partition ({partition}) keeps {held} of {} pods at their revision; lower \
+             spec.updateStrategy.rollingUpdate.partition to update them",
+            view.replicas.len()
         );
         plan.wait(set, set, reasons::PARTITION_HOLDS, message);
     }

@@ -38,10 +38,11 @@ fn do_plan_creation(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut Plan)
     let set = view.snapshot.set;
     let pod_name = &replica.name;
     if let Some(holder) = view.snapshot.foreign_holder(pod_name) {
-        let what =
-            if is_terminating(&holder.metadata) { "which is terminating" } else { "delete or rename it" };
-        let message =
-            format!("{pod_name} cannot be made: a pod that is not the set's holds its name; {what}");
+        let message = if is_terminating(&holder.metadata) {
+            format!("{pod_name} is made once the pod of that name is gone, which is terminating")
+        } else {
+            format!("{pod_name} cannot be made: a pod of that name exists and is not the set's; delete it")
+        };
         plan.wait(set, holder, reasons::NAME_HELD_BY_FOREIGN_POD, message);
         return false;
     }
@@ -173,15 +174,17 @@ pub(super) fn do_plan_deletion(view: &View<'_, '_>, pod: &Pod, plan: &mut Plan) 
 /// Walks the condemned downward.
 pub(super) fn do_plan_condemned(view: &View<'_, '_>, plan: &mut Plan) {
     let set = view.snapshot.set;
-    for replica in view.condemned.iter().take(BURST) {
+    for (index, replica) in view.condemned.iter().enumerate().take(BURST) {
         let Some(pod) = replica.pod else { continue };
         if is_terminating(&pod.metadata) {
-            let message = format!("the next pod goes once {} is gone, which is terminating", replica.name);
+            let next = view.condemned.get(index + 1).filter(|_| view.is_ordered());
+            let who =
+                next.map_or_else(|| format!("statefulset {}", name(&set.metadata)), |next| next.name.clone());
+            let message = format!("{who} waits until {} is gone, which is terminating", replica.name);
             plan.wait(set, pod, reasons::CONDEMNED_TERMINATING, message);
         } else if view.is_ordered() && !view.may_go(pod) {
             let message = format!(
-                "{} is not Ready, and others are not either: a scale-down does not make it worse; it goes once it \
-                 is Ready",
+                "{} is not Ready, and not the only one: it goes once it is Ready, or when you delete it",
                 replica.name
             );
             plan.wait(set, pod, reasons::CONDEMNED_UNHEALTHY, message);
@@ -215,7 +218,7 @@ pub(super) fn do_plan_retention(view: &View<'_, '_>, plan: &mut Plan) {
             let Some(claim) = view.snapshot.claims.get(namespace(&set.metadata), &claim) else { continue };
             let goes_with_a_pod_that_is_gone = replica.pod.is_none()
                 && storage::blocking_claim(set, replica.ordinal, view.snapshot.claims).is_some();
-            if is_terminating(&claim.metadata) || goes_with_a_pod_that_is_gone {
+            if goes_with_a_pod_that_is_gone {
                 continue;
             }
             if let Retention::Change(action) = storage::retention(set, replica.ordinal, claim, removed) {

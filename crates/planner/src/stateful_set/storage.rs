@@ -129,6 +129,10 @@ pub(super) fn retention(
     claim: &PersistentVolumeClaim,
     removed: Option<&Pod>,
 ) -> Retention {
+    if is_terminating(&claim.metadata) {
+        // It goes already: nobody needs to own it for that.
+        return Retention::Settled;
+    }
     let pod = pod_name(set, ordinal);
     let ours = |owner: &OwnerReference| {
         owner.uid == uid(&set.metadata) || (owner.kind == "Pod" && owner.name == pod)

@@ -48,7 +48,7 @@ fn do_plan_unbound(world: &World, claim: &PersistentVolumeClaim, plan: &mut Plan
     if let Some(wanted) = volume_name(claim) {
         return match volume_of(world, claim) {
             Some(volume) if is_reserved_for(volume, claim) || is_unclaimed(volume) => {
-                bind(volume, claim, plan)
+                bind(volume, claim, plan);
             }
             Some(_) => {
                 let message = format!("volume \"{wanted}\" already bound to a different claim.");
