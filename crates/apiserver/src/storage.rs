@@ -64,50 +64,52 @@ impl ApiServer {
     pub(crate) async fn make(
         &self,
         target: &Target,
-        mut object: Value,
+        object: Value,
         dry_run: bool,
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
-        let kind = target.kind;
         if !object.resource_version().is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         check_namespace(target, &object)?;
-        let now = Timestamp::now();
-        life::begin(kind, &mut object, &target.namespace, now, uuid::Uuid::new_v4().to_string());
-        kind.strategy.set_defaults(&mut object);
-        kind.strategy.prepare_for_create(&mut object);
-        let generated = object.name().is_empty() && !object.meta_str("generateName").is_empty();
+        if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
+            return self.make_named(target, object, dry_run, warnings).await;
+        }
         for attempt in 1.. {
-            if generated {
-                let name = names::generate_name(object.meta_str("generateName"), &random_suffix());
-                object.meta_mut().insert("name".to_owned(), name.into());
-            }
-            match self.make_named(target, &mut object, dry_run).await {
-                Err(status)
-                    if generated && status.reason == "AlreadyExists" && attempt < MAX_NAME_ATTEMPTS => {}
-                Err(status) => return Err(status),
-                Ok(stored) => {
-                    warnings.extend(kind.strategy.warnings(&object));
-                    return Ok(stored);
-                }
+            let mut named = object.clone();
+            let name = names::generate_name(object.meta_str("generateName"), &random_suffix());
+            named.meta_mut().insert("name".to_owned(), name.into());
+            match self.make_named(target, named, dry_run, warnings).await {
+                Err(status) if status.reason == "AlreadyExists" && attempt < MAX_NAME_ATTEMPTS => {}
+                outcome => return outcome,
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    async fn make_named(&self, target: &Target, object: &mut Value, dry_run: bool) -> Result<Stored, Status> {
+    async fn make_named(
+        &self,
+        target: &Target,
+        mut object: Value,
+        dry_run: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Stored, Status> {
         let kind = target.kind;
         let target = Target { name: object.name().to_owned(), ..target.clone() };
+        let uid = uuid::Uuid::new_v4().to_string();
+        life::begin(kind, &mut object, &target.namespace, Timestamp::now(), uid);
+        kind.strategy.set_defaults(&mut object);
+        kind.strategy.prepare_for_create(&mut object);
         if kind.scope == Scope::Namespaced {
             self.check_namespace_is_open(&target).await?;
         }
-        let _serialised = self.admit(kind, object, None).await?;
-        let mut errors = registry::validate_object_meta(kind, object);
-        errors.extend(kind.strategy.validate(object));
-        life::refuse_invalid(kind, object, &errors)?;
-        let bytes = codec::encode(kind, object);
+        let _serialised = self.admit(kind, &mut object, None).await?;
+        let mut errors = registry::validate_object_meta(kind, &object);
+        errors.extend(kind.strategy.validate(&object));
+        life::refuse_invalid(kind, &object, &errors)?;
+        let bytes = codec::encode(kind, &object);
         if dry_run {
+            warnings.extend(kind.strategy.warnings(&object));
             return match self.read(&target).await {
                 Ok(_) => Err(Status::already_exists(&kind.resource(), &target.name)),
                 Err(_) => Ok(Stored { bytes, revision: 0 }),
@@ -117,6 +119,7 @@ impl ApiServer {
             .write(&target.key(), Some(bytes.clone()), Expect::Absent, durability(kind, Part::Main))
             .await
             .map_err(|e| refused(&target, e))?;
+        warnings.extend(kind.strategy.warnings(&object));
         Ok(Stored { bytes, revision })
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Harness, TABLE};
 use crate::samples::sample;
 
-fn collection(kind: &Kind) -> String {
+pub(crate) fn collection(kind: &Kind) -> String {
     let root =
         if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", kind.api_version()) };
     match kind.scope {

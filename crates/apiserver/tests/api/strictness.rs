@@ -104,3 +104,57 @@ async fn other_bodies_are_refused_plainly() {
     api.send("PUT", CONFIG_MAPS, &config_map("a")).await.refused(405);
     api.get("/api/v1/namespaces/default/teapots").await.refused(404);
 }
+
+/// The pointers of everything inside a value.
+fn pointers(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    let children: Vec<(String, &serde_json::Value)> = match value {
+        serde_json::Value::Object(map) => map.iter().map(|(k, v)| (k.replace('/', "~1"), v)).collect(),
+        serde_json::Value::Array(list) => list.iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, child) in children {
+        let path = format!("{at}/{key}");
+        pointers(child, &path, found);
+        found.push(path);
+    }
+}
+
+#[tokio::test]
+async fn no_value_anywhere_makes_the_server_fail() {
+    let api = Harness::start().await;
+    let strange = [
+        json!(null),
+        json!(""),
+        json!("\u{0}/ä"),
+        json!(-1),
+        json!(1.5),
+        json!(i64::MAX),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!({"": null}),
+        json!(true),
+    ];
+    for kind in registry::KINDS {
+        let all = crate::contract::collection(kind);
+        let whole = sample(kind);
+        let mut places = Vec::new();
+        pointers(&whole, "", &mut places);
+        for place in &places {
+            for value in &strange {
+                let mut broken = whole.clone();
+                *broken.pointer_mut(place).expect("a place") = value.clone();
+                let reply = api.post(&format!("{all}?dryRun=All"), &broken).await;
+                assert!(reply.code < 500, "{} {place} = {value}: {}", kind.kind, reply.body);
+            }
+        }
+        api.post(&all, &whole).await.expect(201);
+        for place in &places {
+            for value in &strange {
+                let patch = json!([{"op": "replace", "path": place, "value": value}]);
+                let reply = api.patch("json", &format!("{all}/sample?dryRun=All"), &patch).await;
+                assert!(reply.code < 500, "{} patched {place} = {value}: {}", kind.kind, reply.body);
+            }
+        }
+    }
+}

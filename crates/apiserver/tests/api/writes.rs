@@ -102,6 +102,9 @@ async fn names_can_be_generated() {
     let made = api.post(CONFIG_MAPS, &object).await.expect(201);
     let name = made["metadata"]["name"].as_str().expect("a name");
     assert!(name.starts_with("a-") && name.len() == 7, "{name}");
+    let namespace = json!({"metadata": {"generateName": "n-"}});
+    let namespace = api.post("/api/v1/namespaces", &namespace).await.expect(201);
+    assert_eq!(namespace["metadata"]["labels"]["kubernetes.io/metadata.name"], namespace["metadata"]["name"]);
     object["metadata"] = json!({});
     let refusal = api.post(CONFIG_MAPS, &object).await.refused(422);
     assert!(refusal.contains("metadata.name: Required value: name or generateName is required"), "{refusal}");
