@@ -4,8 +4,11 @@
 //! One thread, one loop over poll(2), no runtime. It never calls libcontainer itself: [`worker`]s do.
 //! What it says about a container is written to disk first.
 
+mod channel;
 mod connection;
 mod container;
+mod devices;
+mod environment;
 mod exec;
 mod executor;
 mod log;

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 
 use common::{Machine, code, state, until, wait, wait_exit};
 use runtime::oci::Oci;
@@ -187,4 +188,36 @@ async fn other_peoples_files_in_the_pods_folder_stay() {
     runtime.remove_pod_sandbox("a-uid").await.unwrap();
     assert!(volume.exists());
     assert!(machine.daemon().list_pod_sandboxes().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_shim_that_does_not_understand_is_not_taken_for_dead() {
+    let machine = Machine::new();
+    let runtime = machine.daemon();
+    let shim = running(&machine, &runtime, FOREVER).await;
+    // What a daemon of another version might send: the shim hangs up, and goes on.
+    let mut socket = std::os::unix::net::UnixStream::connect(machine.path("run/a-uid.sock")).unwrap();
+    socket.write_all(b"\x04\0\0\0{{{{").unwrap();
+    assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+    assert_eq!(runtime.list_pod_sandboxes().await.unwrap()[0].pid, Some(shim));
+    assert!(matches!(state(&*runtime, "a-uid", "c.0").await, ContainerState::Running { .. }));
+    runtime.remove_pod_sandbox("a-uid").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_gets_no_answer_is_an_error_and_kills_nothing() {
+    let machine = Machine::new();
+    let runtime = machine.daemon();
+    running(&machine, &runtime, FOREVER).await;
+    // Somebody else answers at the shim's address, and hangs up on everybody.
+    let address = machine.path("run/a-uid.sock");
+    fs::rename(&address, machine.path("run/aside")).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&address).unwrap();
+    let answering = std::thread::spawn(move || drop(other.accept().unwrap()));
+    let error = runtime.containers("a-uid").await.unwrap_err();
+    assert!(error.to_string().contains("closed the connection"), "{error}");
+    answering.join().unwrap();
+    fs::rename(machine.path("run/aside"), &address).unwrap();
+    assert!(matches!(state(&*runtime, "a-uid", "c.0").await, ContainerState::Running { .. }));
+    runtime.remove_pod_sandbox("a-uid").await.unwrap();
 }

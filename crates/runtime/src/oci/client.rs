@@ -4,9 +4,12 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
@@ -21,22 +24,52 @@ const READ_SIZE: usize = 16 << 10;
 /// Why there is no reply.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Nobody listens there any more.
-    Dead,
-    /// Something else; the shim may be alive.
+    /// Nobody listens there.
+    NoListener,
+    /// The connection ended. That happens when a shim dies, but proves nothing: one of another version may
+    /// not understand us.
+    Closed,
+    /// Something else.
     Other(io::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoListener => f.write_str("its shim does not listen"),
+            Self::Closed => f.write_str("its shim has closed the connection without an answer"),
+            Self::Other(e) => e.fmt(f),
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::NotFound
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof => Self::Dead,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::NoListener,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
             _ => Self::Other(error),
         }
+    }
+}
+
+/// A shim's process, by a descriptor that tells when it is dead (pidfd_open(2)).
+#[derive(Clone)]
+pub(super) struct Process {
+    /// Its number.
+    pub(super) pid: u32,
+    fd: Arc<OwnedFd>,
+}
+
+impl Process {
+    /// Whether it is dead, or dies within `patience`.
+    pub(super) async fn dies_within(&self, patience: Duration) -> bool {
+        let fd = Arc::clone(&self.fd);
+        let waited = tokio::task::spawn_blocking(move || {
+            let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))
+        });
+        matches!(waited.await, Ok(Ok(ready)) if ready > 0)
     }
 }
 
@@ -52,10 +85,12 @@ impl Client {
         Ok(Self { stream: UnixStream::connect(socket).await?, buffer: Vec::new() })
     }
 
-    /// The shim's process.
-    pub(super) fn pid(&self) -> Option<u32> {
-        let pid = self.stream.peer_cred().ok()?.pid()?;
-        u32::try_from(pid).ok()
+    /// The shim's process. While we are connected to it, its number cannot be another's.
+    pub(super) fn process(&self) -> io::Result<Process> {
+        let unknown = || io::Error::other("the shim's process cannot be known from here");
+        let pid = self.stream.peer_cred()?.pid().and_then(Pid::from_raw).ok_or_else(unknown)?;
+        let fd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Process { pid: pid.as_raw_nonzero().get().unsigned_abs(), fd: Arc::new(fd) })
     }
 
     /// Sends a request, with descriptors.
@@ -86,7 +121,7 @@ impl Client {
             }
             self.buffer.reserve(READ_SIZE);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(Failure::Dead);
+                return Err(Failure::Closed);
             }
         }
     }

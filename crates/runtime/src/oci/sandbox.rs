@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::client::{Client, Failure, ask};
+use super::client::{Client, Failure, Process, ask};
 use super::launch;
 use crate::cgroup::Hierarchies;
 use crate::record::{self, ContainerRecord, SandboxRecord, container_dir};
@@ -16,6 +17,9 @@ use crate::shim::protocol::{Reply, Request};
 use crate::{
     ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig, RuntimeEvent, SandboxStatus,
 };
+
+/// How long a shim that has closed a connection may take to be dead, if that is why.
+const DYING: Duration = Duration::from_secs(2);
 
 /// A sandbox.
 pub(super) struct Sandbox {
@@ -25,7 +29,7 @@ pub(super) struct Sandbox {
     pub(super) record: SandboxRecord,
     hierarchies: Hierarchies,
     /// The shim's process; nothing once its end is proven.
-    pid: Mutex<Option<u32>>,
+    shim: Mutex<Option<Process>>,
     /// Held while the shim's end is being proven; true once it is.
     burial: tokio::sync::Mutex<bool>,
     containers: Mutex<BTreeMap<String, ContainerRecord>>,
@@ -65,7 +69,7 @@ impl Sandbox {
             dir,
             record,
             hierarchies,
-            pid: Mutex::new(None),
+            shim: Mutex::new(None),
             burial: tokio::sync::Mutex::new(false),
             containers: Mutex::new(BTreeMap::new()),
             events,
@@ -79,39 +83,79 @@ impl Sandbox {
 
     /// As the caller is told.
     pub(super) fn status(&self) -> SandboxStatus {
-        let pid = *lock(&self.pid);
+        let pid = lock(&self.shim).as_ref().map(|shim| shim.pid);
         SandboxStatus { config: self.record.config.clone(), pid, created_at: self.record.created_at }
     }
 
     /// Finds the shim and listens to it; or finds that there is none, and makes sure that nothing runs.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<(), Error> {
         self.load_containers();
-        let same_boot = launch::boot_id().is_ok_and(|id| id == self.record.boot_id);
-        if same_boot && self.subscribe().await.is_ok() {
-            return self.forget_unknown().await;
+        match self.subscribe().await {
+            Ok(client) => {
+                self.listen(client);
+                self.forget_unknown().await
+            }
+            Err(Failure::NoListener) => self.bury().await,
+            Err(e) if self.is_dead().await => {
+                tracing::debug!(sandbox = self.id(), "{e}");
+                self.bury().await
+            }
+            Err(e) => Err(system(format!("connecting to pod {}", self.pod()), e)),
         }
-        self.bury().await
     }
 
-    async fn subscribe(self: &Arc<Self>) -> Result<(), Failure> {
+    async fn subscribe(&self) -> Result<Client, Failure> {
         let mut client = Client::connect(&self.record.socket).await?;
+        *lock(&self.shim) = Some(client.process()?);
         client.send(&Request::Subscribe, &[]).await?;
-        *lock(&self.pid) = client.pid();
+        Ok(client)
+    }
+
+    /// Passes on what the shim tells, until it dies.
+    fn listen(self: &Arc<Self>, mut client: Client) {
         let sandbox = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
                 let heard = client.receive().await;
                 let Some(sandbox) = sandbox.upgrade() else { return };
-                if heard.is_err() {
-                    if let Err(e) = sandbox.bury().await {
-                        tracing::error!(sandbox = sandbox.id(), "{e}");
-                    }
-                    return;
+                if heard.is_ok() {
+                    sandbox.announce();
+                    continue;
                 }
-                sandbox.announce();
+                match sandbox.listen_again().await {
+                    Ok(Some(again)) => client = again,
+                    Ok(None) => return,
+                    Err(e) => {
+                        tracing::error!(sandbox = sandbox.id(), "{e}");
+                        return;
+                    }
+                }
             }
         });
-        Ok(())
+    }
+
+    /// The subscription has ended: the shim is dead and buried (`None`), or there is another one.
+    async fn listen_again(&self) -> Result<Option<Client>, Error> {
+        if self.is_dead().await {
+            return self.bury().await.map(|()| None);
+        }
+        let again = self.subscribe().await;
+        // Something may have changed between the two.
+        self.announce();
+        again.map(Some).map_err(|e| system(format!("listening to pod {}", self.pod()), e))
+    }
+
+    /// Whether the shim's process is dead, or about to be.
+    async fn is_dead(&self) -> bool {
+        let shim = lock(&self.shim).clone();
+        match shim {
+            Some(shim) => shim.dies_within(DYING).await,
+            None => true,
+        }
+    }
+
+    fn pod(&self) -> String {
+        format!("{}/{}", self.record.config.namespace, self.record.config.name)
     }
 
     fn announce(&self) {
@@ -147,13 +191,13 @@ impl Sandbox {
         let (hierarchies, dir, record) = (self.hierarchies.clone(), self.dir.clone(), self.record.clone());
         blocking(move || launch::bury(&hierarchies, &dir, &record)).await?;
         *buried = true;
-        *lock(&self.pid) = None;
+        *lock(&self.shim) = None;
         self.announce();
         Ok(())
     }
 
     fn is_alive(&self) -> bool {
-        lock(&self.pid).is_some()
+        lock(&self.shim).is_some()
     }
 
     /// Asks the shim; `None` when there is none any more.
@@ -164,24 +208,24 @@ impl Sandbox {
         match ask(&self.record.socket, request).await {
             Ok(Reply::Failed(fault)) => Err(fault.into()),
             Ok(reply) => Ok(Some(reply)),
-            Err(Failure::Dead) => {
+            Err(Failure::NoListener | Failure::Closed) if self.is_dead().await => {
                 self.bury().await?;
                 Ok(None)
             }
-            Err(Failure::Other(e)) => {
-                Err(system(format!("asking the shim of pod {}", self.record.config.name), e))
-            }
+            Err(e) => Err(system(format!("asking the shim of pod {}", self.pod()), e)),
         }
     }
 
     fn ended(&self) -> Error {
-        let pod = format!("{}/{}", self.record.config.namespace, self.record.config.name);
-        system(format!("using the sandbox of pod {pod}"), "it has ended")
+        system(format!("using the sandbox of pod {}", self.pod()), "it has ended")
     }
 
     /// Ends the sandbox and returns when nothing of it runs.
     pub(super) async fn stop(&self) -> Result<(), Error> {
-        self.ask(&Request::Stop).await?;
+        if let Err(e) = self.ask(&Request::Stop).await {
+            // It is killed, then.
+            tracing::warn!(sandbox = self.id(), "{e}");
+        }
         self.bury().await
     }
 
@@ -266,11 +310,11 @@ impl Sandbox {
             Ok(Reply::Exited(code)) => Ok(code),
             Ok(Reply::Failed(fault)) => Err(fault.into()),
             Ok(reply) => Err(system("running a command", format!("the shim has said {reply:?}"))),
-            Err(Failure::Dead) => {
+            Err(Failure::NoListener | Failure::Closed) if self.is_dead().await => {
                 self.bury().await?;
                 Err(not_running())
             }
-            Err(Failure::Other(e)) => Err(system("running a command", e)),
+            Err(e) => Err(system(format!("running a command in pod {}", self.pod()), e)),
         }
     }
 

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use super::channel::receive;
 use super::protocol::{Reply, Request, decode, encode};
-use super::worker::receive;
 
 /// How much is read at once.
 const READ_SIZE: usize = 16 << 10;

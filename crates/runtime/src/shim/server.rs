@@ -11,13 +11,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
+use super::channel::receive;
 use super::connection::{Connection, Incoming};
 use super::container::{Container, Phase};
 use super::exec::Exec;
 use super::protocol::{Fault, Reply};
 use super::reaper::{self, Early, Exit};
 use super::setup::Surroundings;
-use super::worker::{Outcome, Worker, receive};
+use super::worker::{Outcome, Worker};
 use crate::cgroup::Hierarchies;
 use crate::record::SandboxRecord;
 

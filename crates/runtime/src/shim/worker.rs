@@ -5,8 +5,7 @@
 //! shim (`as_sibling`), which waits for them.
 
 use std::fs;
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -17,10 +16,11 @@ use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::MemfdFlags;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer};
-use rustix::net::{SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 
+use super::channel::{receive, send};
+use super::devices::host_devices;
+use super::environment::{add_unless_there, complete_env};
 use super::executor::Launcher;
 use super::protocol::{Fault, STDIO};
 use super::{rootfs, sys};
@@ -119,7 +119,8 @@ fn run(
                 Ok((pid, terminal)) => (Outcome::Made { pid }, terminal),
                 Err(fault) => (Outcome::Failed(fault), None),
             };
-            let sent = send(&theirs, &outcome, terminal.as_ref());
+            let bytes = serde_json::to_vec(&outcome).unwrap_or_default();
+            let sent = send(&theirs, &bytes, terminal.as_ref());
             sys::exit_now(i32::from(sent.is_err()));
         }
     }
@@ -290,64 +291,6 @@ fn adjust_oom_score(config: &ContainerConfig) {
     }
 }
 
-/// What every container finds in its environment if nobody says otherwise: containerd's `WithDefaultPathEnv`,
-/// CRI's HOSTNAME, runc's HOME, TERM with a terminal.
-fn complete_env(given: &[String], home: Option<&str>, hostname: &str, tty: bool) -> Vec<String> {
-    let mut env = given.to_vec();
-    add_unless_there(&mut env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    add_unless_there(&mut env, "HOSTNAME", hostname);
-    if tty {
-        add_unless_there(&mut env, "TERM", "xterm");
-    }
-    add_unless_there(&mut env, "HOME", home.unwrap_or("/"));
-    env
-}
-
-fn add_unless_there(env: &mut Vec<String>, name: &str, value: &str) {
-    let there = env.iter().any(|e| e.split_once('=').is_some_and(|(n, _)| n == name));
-    if !there {
-        env.push(format!("{name}={value}"));
-    }
-}
-
-/// All devices of the machine, for a privileged container (containerd's `WithHostDevices`).
-fn host_devices() -> Vec<libcontainer::oci_spec::runtime::LinuxDevice> {
-    use libcontainer::oci_spec::runtime::{LinuxDeviceBuilder, LinuxDeviceType};
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let mut devices = Vec::new();
-    let mut folders = vec![PathBuf::from("/dev")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
-            let own = ["pts", "shm", "mqueue", "fd", "console"].iter().any(|name| path.ends_with(name));
-            let kind = meta.file_type();
-            if own || kind.is_symlink() {
-                continue;
-            }
-            if kind.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let typ = match (kind.is_char_device(), kind.is_block_device()) {
-                (true, _) => LinuxDeviceType::C,
-                (_, true) => LinuxDeviceType::B,
-                _ => continue,
-            };
-            let device = LinuxDeviceBuilder::default()
-                .path(path)
-                .typ(typ)
-                .major(i64::from(rustix::fs::major(meta.rdev())))
-                .minor(i64::from(rustix::fs::minor(meta.rdev())))
-                .file_mode(meta.mode() & 0o7777)
-                .uid(meta.uid())
-                .gid(meta.gid())
-                .build();
-            devices.extend(device);
-        }
-    }
-    devices
-}
-
 /// An error with all its causes: libcontainer's outermost sentences say little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -362,18 +305,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn send(socket: &OwnedFd, outcome: &Outcome, fd: Option<&OwnedFd>) -> io::Result<()> {
-    let bytes = serde_json::to_vec(outcome)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-    if !fds.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&fds));
-    }
-    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
 /// The terminal that libcontainer has sent: it connected before it was made, so this does not wait.
 fn receive_terminal(listener: &UnixListener) -> io::Result<OwnedFd> {
     let (socket, _) = listener.accept()?;
@@ -382,45 +313,9 @@ fn receive_terminal(listener: &UnixListener) -> io::Result<OwnedFd> {
     fds.pop().ok_or_else(|| io::Error::other("no terminal came"))
 }
 
-/// One message with its descriptors.
-pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STDIO))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [std::io::IoSliceMut::new(buffer)];
-    let got = rustix::net::recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let fds = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    Ok((got.bytes, fds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_is_completed_but_never_overruled() {
-        let given = ["FOO=1".to_owned(), "HOME=/srv".to_owned()];
-        assert_eq!(
-            complete_env(&given, Some("/root"), "db-0", true),
-            [
-                "FOO=1",
-                "HOME=/srv",
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "HOSTNAME=db-0",
-                "TERM=xterm",
-            ]
-        );
-        assert_eq!(
-            complete_env(&["PATH=/b".to_owned()], None, "x", false),
-            ["PATH=/b", "HOSTNAME=x", "HOME=/"]
-        );
-    }
 
     #[test]
     fn errors_tell_their_causes() {
