@@ -1,0 +1,7 @@
+//! stead end to end: the real binary, real containers, real clients. Every test has a stead of its own, with
+//! its own data directory, port, address ranges and node name, and leaves nothing behind.
+//!
+//! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
+
+mod harness;
+mod seed_walkthrough;
