@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod endpoint_slice;
+pub mod explain;
 pub mod garbage_collector;
 pub mod namespace;
 mod objects;

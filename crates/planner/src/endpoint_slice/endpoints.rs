@@ -57,7 +57,7 @@ pub(super) fn target_ref(pod: &Pod) -> ObjectReference {
 
 /// The number of a service's port in this pod; a name is looked up among the containers' ports
 /// (`podutil.FindPort`).
-pub(super) fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+pub(crate) fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
     match port.target_port.as_ref() {
         Some(IntOrString::Int(0)) | None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),

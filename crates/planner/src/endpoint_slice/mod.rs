@@ -8,6 +8,7 @@ mod endpoints;
 mod legacy;
 mod slices;
 
+pub(crate) use endpoints::find_port;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 

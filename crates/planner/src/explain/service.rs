@@ -1,0 +1,65 @@
+//! Services: nobody behind them, or nobody Ready.
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+use super::{Cause, Walk};
+use crate::objects::{is_terminating, name};
+use crate::pods::{is_ready, is_terminal};
+
+impl Walk<'_> {
+    pub(super) fn service(&mut self, ns: &str, service_name: &str) -> Cause {
+        let Some(service) = self.world.services.get(ns, service_name) else {
+            return Cause::new(format!("service/{service_name} does not exist in namespace {ns}"))
+                .fix("check the name and the namespace (-n)");
+        };
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+        if selector.is_empty() {
+            return Cause::new(format!(
+                "service/{service_name} has no selector: its endpoints are made by hand"
+            ));
+        }
+        let pods: Vec<&Pod> = self
+            .world
+            .pods
+            .in_namespace(ns)
+            .map(|pod| &**pod)
+            .filter(|pod| {
+                let labels = pod.metadata.labels.as_ref();
+                !is_terminal(pod)
+                    && selector.iter().all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value))
+            })
+            .collect();
+        if pods.is_empty() {
+            let wanted: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            return Cause::new(format!("service/{service_name} selects no pod ({})", wanted.join(",")))
+                .fix("compare spec.selector with the labels: kubectl get pods --show-labels");
+        }
+        let counts = |pod: &&&Pod| is_ready(pod) && !is_terminating(&pod.metadata);
+        let ready = pods.iter().filter(counts).count();
+        let text = format!("service/{service_name} has {ready} of {} pods ready", pods.len());
+        let lacking = unresolved(service, &pods);
+        let unready: Vec<String> =
+            pods.iter().filter(|pod| !counts(pod)).map(|pod| name(&pod.metadata).to_owned()).collect();
+        let behind: Vec<Cause> = unready.iter().map(|pod| self.object("Pod", ns, pod)).collect();
+        Cause::new(text).because(lacking).because(behind)
+    }
+}
+
+/// Named target ports that no container of any pod has.
+fn unresolved(service: &Service, pods: &[&Pod]) -> Vec<Cause> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let nowhere =
+        ports.filter(|port| pods.iter().all(|pod| crate::endpoint_slice::find_port(pod, port).is_none()));
+    nowhere
+        .map(|port| {
+            let wanted = match port.target_port.as_ref() {
+                Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(wanted)) => {
+                    wanted.as_str()
+                }
+                _ => "",
+            };
+            Cause::new(format!("no container has a port named {wanted}"))
+                .fix("name one of the containers' ports in the service's targetPort, or give its number")
+        })
+        .collect()
+}
