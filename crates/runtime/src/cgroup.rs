@@ -116,12 +116,9 @@ impl Hierarchies {
         let dir = below(mount, path);
         fs::create_dir_all(&dir).map_err(|e| at(&dir, &e))?;
         if self.unified() {
-            // Controllers are handed down level by level; which of them exist is the machine's business.
             let mut level = mount.clone();
             for part in Path::new(path.trim_start_matches('/')).components() {
-                for controller in ["+cpu", "+cpuset", "+io", "+memory", "+pids"] {
-                    let _ = fs::write(level.join("cgroup.subtree_control"), controller);
-                }
+                hand_down(&level)?;
                 level.push(part);
             }
         }
@@ -157,6 +154,20 @@ fn below(mount: &Path, path: &str) -> PathBuf {
 /// An error that names the file: io::Error does not.
 pub(crate) fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Lets the groups below the v2 group `dir` have what it has itself of the controllers that we use.
+fn hand_down(dir: &Path) -> io::Result<()> {
+    let list = |file: &str| fs::read_to_string(dir.join(file)).map_err(|e| at(&dir.join(file), &e));
+    let (own, handed) = (list("cgroup.controllers")?, list("cgroup.subtree_control")?);
+    let there = |list: &str, name: &str| list.split_whitespace().any(|c| c == name);
+    for controller in ["cpu", "cpuset", "io", "memory", "pids"] {
+        if there(&own, controller) && !there(&handed, controller) {
+            let file = dir.join("cgroup.subtree_control");
+            fs::write(&file, format!("+{controller}")).map_err(|e| at(&file, &e))?;
+        }
+    }
+    Ok(())
 }
 
 /// A new v1 cpuset has no processors and no memory nodes, and cannot be joined before it has.

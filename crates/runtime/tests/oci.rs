@@ -126,14 +126,38 @@ async fn limits_memory_and_says_that_it_was_memory() {
 async fn limits_are_seen_inside_where_programs_look() {
     let machine = Machine::new();
     let runtime = machine.daemon();
-    let script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us \
-                  /sys/fs/cgroup/pids/pids.max; touch /sys/fs/cgroup/x /sys/fs/cgroup/memory/x 2>/dev/null || echo read-only";
-    let mut config = machine.shell("c.0", script);
+    let (files, expected) = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        ("memory.max cpu.max pids.max", "67108864\n50000 100000\n50\n")
+    } else {
+        ("memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max", "67108864\n50000\n50\n")
+    };
+    let script = format!(
+        "cd /sys/fs/cgroup; cat {files}; touch x 2>/dev/null || echo read-only; \
+         for f in {files}; do echo 1 2>/dev/null > $f && echo $f is open; done; cat /proc/self/oom_score_adj"
+    );
+    let mut config = machine.shell("c.0", &script);
     config.resources.memory_limit = Some(64 << 20);
     config.resources.cpu_quota = Some(50_000);
     config.resources.cpu_period = Some(100_000);
     config.resources.pids_limit = Some(50);
-    assert_eq!(says(&machine, &runtime, config).await, "67108864\n50000\n50\nread-only\n");
+    config.resources.oom_score_adj = Some(321);
+    assert_eq!(says(&machine, &runtime, config).await, format!("{expected}read-only\n321\n"));
+}
+
+#[tokio::test]
+async fn limits_of_the_pod_hold_for_all_its_containers() {
+    let machine = Machine::new();
+    let runtime = machine.daemon();
+    let mut sandbox = machine.sandbox("a");
+    sandbox.resources.memory_limit = Some(16 << 20);
+    runtime.run_pod_sandbox(sandbox).await.unwrap();
+    let hog = machine.shell("c.0", "exec dd if=/dev/zero of=/dev/null bs=100M count=1");
+    runtime.create_container("a-uid", hog).await.unwrap();
+    runtime.start_container("a-uid", "c.0").await.unwrap();
+    assert_eq!(code(&wait_exit(&*runtime, "a-uid", "c.0").await), 137);
+    let status = runtime.list_pod_sandboxes().await.unwrap().remove(0);
+    assert!(status.pid.is_some(), "the shim is not in the pod's cgroup");
+    runtime.remove_pod_sandbox("a-uid").await.unwrap();
 }
 
 #[tokio::test]
@@ -248,12 +272,11 @@ async fn devices_and_the_kernels_knobs_are_closed() {
 async fn a_privileged_container_is_not_confined() {
     let machine = Machine::new();
     let runtime = machine.daemon();
-    let script =
-        "mount -t tmpfs tmpfs /tmp && echo mounted; test -w /proc/sys/kernel/panic && echo open; ls /dev/vda";
+    let script = "mount -t tmpfs tmpfs /tmp && echo mounted; test -w /proc/sys/kernel/panic && echo open; \
+                  head -c 0 /dev/kmsg && echo devices";
     let mut config = machine.shell("c.0", script);
     config.security.privileged = true;
-    let said = run(&machine, &runtime, config).await.1;
-    assert!(said.starts_with("mounted\nopen\n"), "{said}");
+    assert_eq!(says(&machine, &runtime, config).await, "mounted\nopen\ndevices\n");
 }
 
 #[tokio::test]
@@ -330,6 +353,26 @@ async fn exec_has_its_own_streams_and_the_containers_surroundings() {
     assert_eq!(said, "through stdin");
     // A header, the container's shell and its sleep, and our shell, ps and wc.
     assert_eq!(noted, "hello a\n6\n");
+    runtime.remove_pod_sandbox("a-uid").await.unwrap();
+}
+
+#[tokio::test]
+async fn exec_runs_as_the_containers_user_where_the_container_does() {
+    let machine = Machine::new();
+    let runtime = machine.daemon();
+    let mut config = machine.shell("c.0", FOREVER);
+    (config.security.uid, config.security.gid) = (1000, 1000);
+    config.cwd = "/tmp".into();
+    runtime.run_pod_sandbox(machine.sandbox("a")).await.unwrap();
+    runtime.create_container("a-uid", config).await.unwrap();
+    runtime.start_container("a-uid", "c.0").await.unwrap();
+    let (mut out, out_write) = pipe();
+    let mut config = exec(&["sh", "-c", "id -u; pwd; echo $HOME; echo again > /dev/stdout; touch /x 2>&1"]);
+    config.stdout = Some(out_write);
+    assert_eq!(runtime.exec("a-uid", "c.0", config).await.unwrap(), 1);
+    let mut said = String::new();
+    out.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "1000\n/tmp\n/home/web\nagain\ntouch: /x: Permission denied\n");
     runtime.remove_pod_sandbox("a-uid").await.unwrap();
 }
 

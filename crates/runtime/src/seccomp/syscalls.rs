@@ -79,7 +79,10 @@ pub(super) const ALWAYS: &[c_long] = &[
     SYS_getrandom,
     SYS_getresgid,
     SYS_getresuid,
+    #[cfg(target_arch = "x86_64")]
     SYS_getrlimit,
+    #[cfg(target_arch = "aarch64")]
+    163, // getrlimit
     SYS_get_robust_list,
     SYS_getrusage,
     SYS_getsid,
@@ -225,7 +228,10 @@ pub(super) const ALWAYS: &[c_long] = &[
     SYS_setresgid,
     SYS_setresuid,
     SYS_setreuid,
+    #[cfg(target_arch = "x86_64")]
     SYS_setrlimit,
+    #[cfg(target_arch = "aarch64")]
+    164, // setrlimit
     SYS_set_robust_list,
     SYS_setsid,
     SYS_setsockopt,
@@ -246,7 +252,10 @@ pub(super) const ALWAYS: &[c_long] = &[
     SYS_statx,
     SYS_symlinkat,
     SYS_sync,
+    #[cfg(target_arch = "x86_64")]
     SYS_sync_file_range,
+    #[cfg(target_arch = "aarch64")]
+    84, // sync_file_range
     SYS_syncfs,
     SYS_sysinfo,
     SYS_tee,
@@ -272,7 +281,7 @@ pub(super) const ALWAYS: &[c_long] = &[
     SYS_write,
     SYS_writev,
     #[cfg(target_arch = "aarch64")]
-    SYS_renameat,
+    38, // renameat
     #[cfg(target_arch = "x86_64")]
     SYS_access,
     #[cfg(target_arch = "x86_64")]

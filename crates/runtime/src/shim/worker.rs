@@ -273,22 +273,21 @@ fn console_path() -> PathBuf {
 }
 
 /// Programs that do not run as root open /dev/stdout again, which asks for permission (runc's
-/// fixStdioPermissions). What cannot be given (/dev/null) is not needed.
+/// fixStdioPermissions). /dev/null and files, which are not only theirs, stay as they are.
 fn give(config: &ContainerConfig, fd: &OwnedFd) {
-    if rustix::fs::fstat(fd).is_ok_and(|s| rustix::fs::FileType::from_raw_mode(s.st_mode).is_file()) {
-        return;
-    }
-    let null = rustix::fs::fstat(fd).is_ok_and(|s| s.st_rdev == rustix::fs::makedev(1, 3));
-    if config.security.uid != 0 && !null {
+    let Ok(stat) = rustix::fs::fstat(fd) else { return };
+    let null = stat.st_rdev == rustix::fs::makedev(1, 3);
+    let file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    if config.security.uid != 0 && !null && !file {
         let _ = rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(config.security.uid)), None);
     }
 }
 
-/// Less than the daemon's own score needs a capability that not every root has: then it stays.
+/// Never the shim's own score, which is low. A lower one than the daemon's needs a capability that not every
+/// root has: then it stays.
 fn adjust_oom_score(config: &ContainerConfig) {
-    if let Some(score) = config.resources.oom_score_adj {
-        let _ = fs::write("/proc/self/oom_score_adj", score.clamp(-1000, 1000).to_string());
-    }
+    let score = config.resources.oom_score_adj.unwrap_or(0).clamp(-1000, 1000);
+    let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
 }
 
 /// An error with all its causes: libcontainer's outermost sentences say little.
