@@ -2,6 +2,10 @@
 //! by several planners at once.
 
 mod convergence;
+mod endpoints;
+mod garbage;
+mod scheduling;
 mod script;
 mod sim;
 mod stateful_set;
+mod volumes;

@@ -8,7 +8,7 @@ use crate::sim::Sim;
 const BACKUP: &str = "example.com/backup";
 
 /// What the log tells of; all else would only be noise in a story about a set.
-const TOLD: &[&str] = &["pod/", "claim/", "revision ", "the data of", "refused"];
+const TOLD: &[&str] = &["pod/", "claim/", "revision ", "the data of"];
 
 /// Tells the story: each line of `script` is done, the planners come to rest, and what they did follows.
 ///

@@ -38,6 +38,14 @@ fn kind_name(kind: &str) -> Option<KindName> {
     World::KINDS.iter().copied().find(|known| known.1 == kind)
 }
 
+/// The namespace that tests put objects of this kind into.
+fn home(kind: &str) -> &'static str {
+    match kind {
+        "Node" | "PersistentVolume" | "StorageClass" | "Namespace" => "",
+        _ => "default",
+    }
+}
+
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {
     value["metadata"][field].as_str().unwrap_or_default()
 }
@@ -122,11 +130,11 @@ impl Sim {
 
     /// Changes an object, as a user would: `edit` gets the whole object.
     pub(crate) fn edit(&mut self, kind: &str, name: &str, edit: impl FnOnce(&mut Value)) {
-        let namespace = if ["Node", "PersistentVolume", "StorageClass", "Namespace"].contains(&kind) {
-            ""
-        } else {
-            "default"
-        };
+        self.edit_in(kind, home(kind), name, edit);
+    }
+
+    /// The same in any namespace.
+    pub(crate) fn edit_in(&mut self, kind: &str, namespace: &str, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut object =
             self.get(kind, namespace, name).unwrap_or_else(|| panic!("no {kind} {name}")).clone();
         edit(&mut object);
@@ -135,7 +143,6 @@ impl Sim {
 
     /// Deletes an object, as a user would.
     pub(crate) fn remove(&mut self, kind: &str, name: &str, finalizers: &[&str]) {
-        let namespace = if ["Namespace", "PersistentVolume"].contains(&kind) { "" } else { "default" };
         if !finalizers.is_empty() {
             self.edit(kind, name, |object| {
                 let held = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
@@ -143,7 +150,7 @@ impl Sim {
                     held.into_iter().chain(finalizers.iter().map(|f| json!(f))).collect();
             });
         }
-        self.delete(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
+        self.delete(&(kind.to_owned(), home(kind).to_owned(), name.to_owned()));
     }
 
     /// The kubelet's answer: the pod's whole status.
@@ -204,22 +211,11 @@ impl Sim {
             assert!(after.is_positive(), "{} asks to be called at once", PLANNERS[planner].name());
             self.timers.insert((self.now + after, planner, key.clone()));
         }
-        let mut failed = false;
         for action in &plan.actions {
-            match self.act(action) {
-                Ok(()) => {}
-                // The world here is never late: what is refused is wrong, or two steps of one plan disagree.
-                Err(Refused(why)) => {
-                    failed = true;
-                    self.log.push(format!("refused: {why}"));
-                    if !plan.independent {
-                        break;
-                    }
-                }
+            // The world here is never late: what is refused is wrong, or two steps of one plan disagree.
+            if let Err(Refused(why)) = self.act(action) {
+                panic!("{} {key:?}: {why}; the plan was {:#?}", PLANNERS[planner].name(), plan.actions);
             }
-        }
-        if failed {
-            self.enqueue(planner, key.clone());
         }
     }
 
