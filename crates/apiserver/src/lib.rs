@@ -15,6 +15,7 @@ mod codec;
 mod container;
 mod content;
 mod discovery;
+mod expire;
 mod handlers;
 mod life;
 mod negotiate;

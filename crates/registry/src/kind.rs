@@ -196,6 +196,12 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// When the object may be forgotten, for kinds whose objects are news and not state (events: an hour after
+    /// they were last seen, upstream's `--event-ttl`). `None`: it stays until somebody deletes it.
+    fn expires_at(&self, _object: &Value) -> Option<Timestamp> {
+        None
+    }
+
     /// The grace period in seconds that a delete of this object gives when the client names none; `None`
     /// for kinds whose objects go at once. For pods: `spec.terminationGracePeriodSeconds`, 0 when the pod
     /// is not bound to a node or has ended.

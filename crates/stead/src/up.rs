@@ -110,6 +110,8 @@ async fn serve(up: &Up, instance: &Instance) -> Result<()> {
     let until = stop.clone().cancelled_owned();
     let (server, certificates) = (api.clone(), Arc::clone(&pki));
     tasks.spawn(async move { server.serve(listener, &certificates, until).await });
+    let (forgetting, until) = (api.clone(), stop.clone());
+    tasks.spawn(async move { until.run_until_cancelled(forgetting.expire()).await });
     start_controllers(up, &api, &stop, &tasks, instance, &link).await?;
 
     let kubeconfig = instance.kubeconfig();

@@ -2,7 +2,8 @@
 
 use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
-use jiff::Timestamp;
+use apimachinery::time;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::kind::{Column, Kind, Scope, Strategy};
@@ -25,6 +26,9 @@ pub(crate) static KIND: Kind = Kind {
     has_generation: false,
     strategy: &Rules,
 };
+
+/// Upstream's default of `--event-ttl`.
+const TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(1);
 
 const COLUMNS: &[Column] = &[
     column("Last Seen", "string", "Time since the event happened last."),
@@ -53,6 +57,12 @@ impl Strategy for Rules {
         }
         let path = Path::new("involvedObject").child("namespace");
         vec![FieldError::invalid(&path, about, "does not match event.namespace")]
+    }
+
+    fn expires_at(&self, event: &Value) -> Option<Timestamp> {
+        let seen = [&event["lastTimestamp"], &event["eventTime"], &event["metadata"]["creationTimestamp"]];
+        let last = seen.into_iter().filter_map(|time| time::parse(text(time))).max()?;
+        last.checked_add(TIME_TO_LIVE).ok()
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -127,4 +137,19 @@ fn source(event: &Value) -> String {
         text(&event["source"]["host"])
     };
     if host.is_empty() { component(event).to_owned() } else { format!("{}, {host}", component(event)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_forgotten_an_hour_after_it_was_last_seen() {
+        let event = json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+            "lastTimestamp": "2026-01-01T05:00:00Z", "eventTime": null});
+        let expected = "2026-01-01T06:00:00Z".parse().ok();
+        assert_eq!(Rules.expires_at(&event), expected);
+    }
 }
