@@ -341,7 +341,8 @@ async fn exec_has_its_own_streams_and_the_containers_surroundings() {
     let (mut out, out_write) = pipe();
     let (mut err, err_write) = pipe();
     let (input, input_write) = pipe();
-    let mut config = exec(&["sh", "-c", "cat; echo $GREETING $(hostname) >&2; ps | wc -l >&2"]);
+    let mut config =
+        exec(&["sh", "-c", "cat; echo $GREETING $(hostname) >&2; head -c 7 /proc/1/cmdline >&2"]);
     config.stdin = Some(input.into());
     config.stdout = Some(out_write);
     config.stderr = Some(err_write);
@@ -351,8 +352,8 @@ async fn exec_has_its_own_streams_and_the_containers_surroundings() {
     out.read_to_string(&mut said).unwrap();
     err.read_to_string(&mut noted).unwrap();
     assert_eq!(said, "through stdin");
-    // A header, the container's shell and its sleep, and our shell, ps and wc.
-    assert_eq!(noted, "hello a\n6\n");
+    // Process 1 is the container's.
+    assert_eq!(noted, "hello a\n/bin/sh");
     runtime.remove_pod_sandbox("a-uid").await.unwrap();
 }
 
@@ -455,7 +456,7 @@ async fn no_descriptors_leak_into_containers_or_pile_up_in_the_shim() {
         wait_exit(&*runtime, "a-uid", &id).await;
         runtime.remove_container("a-uid", &id).await.unwrap();
     }
-    until("connections are closed", || open() == before).await;
+    until("connections are closed", || open() <= before).await;
     runtime.remove_pod_sandbox("a-uid").await.unwrap();
 }
 
