@@ -4,6 +4,26 @@
 //! make, when to be asked again at the latest, and **what it waits for**. It is not a loop and not a client:
 //! `controllers` and `node` feed it and carry out what it says. **Its one rule: no IO, no clock, no
 //! randomness; the same world gives the same plan, and a world that needs nothing gives an empty one.**
+//!
+//! ```
+//! use planner::stateful_set::StatefulSetPlanner;
+//! use planner::{Action, Key, Planner, World};
+//!
+//! let mut world = World::default();
+//! let set = serde_json::json!({
+//!     "metadata": {"name": "web", "namespace": "default", "uid": "1"},
+//!     "spec": {"replicas": 3, "selector": {}, "template": {"spec": {"containers": []}}},
+//! });
+//! world.apply(("apps/v1", "StatefulSet"), set)?;
+//! let plan = StatefulSetPlanner.plan(&world, &Key::new("default", "web"), jiff::Timestamp::UNIX_EPOCH);
+//! // The revision, then the first pod; the second waits until the first is Ready.
+//! let made = |action: &Action| match action {
+//!     Action::Create(object) => Some(object["kind"].as_str().unwrap_or_default().to_owned()),
+//!     _ => None,
+//! };
+//! assert_eq!(plan.actions.iter().filter_map(made).collect::<Vec<_>>(), ["ControllerRevision", "Pod"]);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 pub mod check;
 pub mod endpoint_slice;

@@ -44,7 +44,7 @@ impl Walk<'_> {
             reasons::PROVISIONING => self.provisioning(cause, ns, claim_name, class),
             reasons::CLAIM_IN_USE => {
                 let pod = self.object("Pod", &waiting.on.namespace, &waiting.on.name);
-                Cause::new(format!("claim/{claim_name}: {}", waiting.message)).because([pod])
+                Cause::new(waiting.message).because([pod])
             }
             reasons::CLAIM_LOST => Cause::new(format!("claim/{claim_name} is Lost: {}", waiting.message))
                 .fix("bring the PersistentVolume back, or delete the claim to begin anew without the data"),

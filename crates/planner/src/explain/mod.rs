@@ -154,16 +154,18 @@ impl<'w> Walk<'w> {
         let mut told: BTreeSet<ObjectRef> = BTreeSet::new();
         let mut causes = Vec::new();
         for waiting in waits {
-            if !told.insert(waiting.on.clone()) {
-                continue;
-            }
             let since = waiting.since.map_or(String::new(), |since| {
                 format!(" (for {})", apimachinery::time::human_age(since, self.now))
             });
-            let cause = Cause::new(format!("{}: {}{since}", spoken(&waiting.who), waiting.message));
+            let who = spoken(&waiting.who);
+            let says_who = waiting.message.starts_with(&who);
+            let prefix = if says_who { String::new() } else { format!("{who}: ") };
+            let cause = Cause::new(format!("{prefix}{}{since}", waiting.message));
             let on = &waiting.on;
             let itself = on.kind == waiting.who.kind && on.name == waiting.who.name;
-            let behind = (!itself).then(|| self.object(&on.kind, &on.namespace, &on.name));
+            // Several waits for one thing are explained once.
+            let is_news = !itself && told.insert(on.clone());
+            let behind = is_news.then(|| self.object(&on.kind, &on.namespace, &on.name));
             causes.push(cause.because(behind));
         }
         causes

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::{Value, json};
 
 use crate::Planner;
-use crate::objects::{has_finalizer, is_terminating, name, namespace, owners, uid};
+use crate::objects::{has_finalizer, is_terminating, name, namespace, owners, spoken, uid};
 use crate::plan::{Action, ObjectRef, Plan, Waiting};
 use crate::world::{Key, Object, World};
 
@@ -186,12 +186,13 @@ fn do_plan_foreground(world: &World, object: &Object, plan: &mut Plan) {
         plan.actions.push(without_finalizer(object, FOREGROUND));
         return;
     };
-    let message = format!(
-        "{} goes once its {} dependents are gone, {} among them",
-        crate::objects::spoken(&object.reference()),
-        left.len(),
-        crate::objects::spoken(&first.reference()),
-    );
+    let (owner, dependent) = (spoken(&object.reference()), spoken(&first.reference()));
+    let message = match left.len() {
+        1 => format!("{owner} goes once {dependent}, which it owns, is gone"),
+        count => {
+            format!("{owner} goes once the {count} objects that it owns are gone, {dependent} among them")
+        }
+    };
     let reason = reasons::DEPENDENT_REMAINS;
     plan.waiting_on.push(Waiting {
         who: object.reference(),

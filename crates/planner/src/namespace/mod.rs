@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde_json::json;
 
 use crate::Planner;
-use crate::objects::{is_terminating, name, namespace};
+use crate::objects::{is_terminating, name, namespace, spoken};
 use crate::plan::{Action, Plan, Waiting};
 use crate::world::{Key, Object, World, object_ref, to_value};
 
@@ -70,12 +70,11 @@ fn do_plan_emptying(world: &World, held: &Namespace, plan: &mut Plan) {
         });
     }
     if let Some(first) = content.first() {
-        let message = format!(
-            "namespace/{} goes once the {} objects in it are gone, {} among them",
-            name(&held.metadata),
-            content.len(),
-            crate::objects::spoken(&first.reference())
-        );
+        let (who, on) = (name(&held.metadata), spoken(&first.reference()));
+        let message = match content.len() {
+            1 => format!("namespace/{who} goes once {on} in it is gone"),
+            count => format!("namespace/{who} goes once the {count} objects in it are gone, {on} among them"),
+        };
         plan.waiting_on.push(Waiting {
             who: object_ref(held),
             on: first.reference(),

@@ -235,7 +235,7 @@ impl<'s, 'w> View<'s, 'w> {
     fn what_waits(&self, index: usize) -> String {
         let next = self.replicas.iter().skip(index + 1).find(|replica| replica.pod.is_none());
         next.filter(|_| self.is_ordered()).map_or_else(
-            || format!("statefulset {}", name(&self.snapshot.set.metadata)),
+            || format!("statefulset/{}", name(&self.snapshot.set.metadata)),
             |next| next.name.clone(),
         )
     }

@@ -179,7 +179,7 @@ pub(super) fn do_plan_condemned(view: &View<'_, '_>, plan: &mut Plan) {
         if is_terminating(&pod.metadata) {
             let next = view.condemned.get(index + 1).filter(|_| view.is_ordered());
             let who =
-                next.map_or_else(|| format!("statefulset {}", name(&set.metadata)), |next| next.name.clone());
+                next.map_or_else(|| format!("statefulset/{}", name(&set.metadata)), |next| next.name.clone());
             let message = format!("{who} waits until {} is gone, which is terminating", replica.name);
             plan.wait(set, pod, reasons::CONDEMNED_TERMINATING, message);
         } else if view.is_ordered() && !view.may_go(pod) {

@@ -22,7 +22,7 @@ pub(super) fn do_plan_claim(world: &World, claim: &PersistentVolumeClaim, plan: 
         None => plan.actions.push(remove_finalizer(claim, CLAIM_FINALIZER)),
         Some(pod) => {
             let message = format!(
-                "claim {} is being deleted and goes once pod {} no longer uses it",
+                "claim/{} is being deleted and goes once pod/{} no longer uses it",
                 name(&claim.metadata),
                 name(&pod.metadata)
             );
@@ -55,7 +55,7 @@ pub(super) fn do_plan_volume(world: &World, volume: &PersistentVolume, plan: &mu
     match bound {
         Some(claim) => {
             let message = format!(
-                "volume {} is being deleted and goes once claim {}/{} is gone",
+                "persistentvolume/{} is being deleted and goes once claim {}/{} is gone",
                 name(&volume.metadata),
                 namespace(&claim.metadata),
                 name(&claim.metadata)

@@ -4,8 +4,11 @@
 mod convergence;
 mod endpoints;
 mod garbage;
+mod judge;
+mod revisions;
 mod scheduling;
 mod script;
 mod sim;
 mod stateful_set;
 mod volumes;
+mod why;

@@ -133,6 +133,14 @@ impl Sim {
         self.edit_in(kind, home(kind), name, edit);
     }
 
+    /// Changes an object as its API server does when it learns a new default: no new generation.
+    pub(crate) fn edit_quietly(&mut self, kind: &str, name: &str, edit: impl FnOnce(&mut Value)) {
+        let held = self.get(kind, home(kind), name).unwrap_or_else(|| panic!("no {kind} {name}"));
+        let generation = held["metadata"]["generation"].clone();
+        self.edit(kind, name, edit);
+        self.edit(kind, name, |object| object["metadata"]["generation"] = generation);
+    }
+
     /// The same in any namespace.
     pub(crate) fn edit_in(&mut self, kind: &str, namespace: &str, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut object =

@@ -26,7 +26,7 @@ fn pods_come_up_in_order_each_after_its_predecessor_is_ready() {
     > ready web-1
     create claim/data-web-2
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
       = 3 pods, 3 ready, 3 of r1
@@ -66,7 +66,7 @@ fn scaling_goes_up_and_down_in_order_and_keeps_every_claim() {
     > ready web-1
     create claim/data-web-2
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
       = 3 pods, 3 ready, 3 of r1
@@ -78,7 +78,7 @@ fn scaling_goes_up_and_down_in_order_and_keeps_every_claim() {
     > ready web-3
     create claim/data-web-4
     create pod/web-4 of r1
-      PredecessorNotReady: statefulset web waits until web-4 is Ready
+      PredecessorNotReady: statefulset/web waits until web-4 is Ready
       = 5 pods, 4 ready, 5 of r1
     > ready web-4
       = 5 pods, 5 ready, 5 of r1
@@ -94,7 +94,7 @@ fn scaling_goes_up_and_down_in_order_and_keeps_every_claim() {
     > finish web-3
     gone pod/web-3
     delete pod/web-2
-      CondemnedTerminating: statefulset web waits until web-2 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-2 is gone, which is terminating
       = 3 pods, 3 ready, 2 of r1
     > finish web-2
     gone pod/web-2
@@ -105,7 +105,7 @@ fn scaling_goes_up_and_down_in_order_and_keeps_every_claim() {
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
     create pod/web-3 of r1
-      PredecessorNotReady: statefulset web waits until web-3 is Ready
+      PredecessorNotReady: statefulset/web waits until web-3 is Ready
       = 4 pods, 3 ready, 4 of r1
     > ready web-3
       = 4 pods, 4 ready, 4 of r1
@@ -138,18 +138,18 @@ fn a_deleted_pod_comes_back_with_its_claim_once_it_is_really_gone() {
     > ready web-1
     create claim/data-web-2
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
       = 3 pods, 3 ready, 3 of r1
     > delete web-1
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       = 3 pods, 3 ready, 2 of r1
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-1
       = 3 pods, 3 ready, 3 of r1
@@ -183,41 +183,41 @@ fn an_update_rolls_from_the_last_to_the_first_each_waiting_for_the_one_before() 
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
       = 3 pods, 3 ready, 3 of r1
     > image web:2
     create revision r2
     delete pod/web-2
-      PredecessorTerminating: statefulset web waits until web-2 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
       UpdateWaitsForReady: web-1 is updated once web-2 is available
       = 3 pods, 3 ready, 2 of r1, 0 of r2
     > finish web-2
     gone pod/web-2
     create pod/web-2 of r2
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       UpdateWaitsForReady: web-1 is updated once web-2 is available
       = 3 pods, 2 ready, 2 of r1, 1 of r2
     > ready web-2
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 3 pods, 3 ready, 1 of r1, 1 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 3 pods, 2 ready, 1 of r1, 2 of r2
     > ready web-1
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 3 pods, 3 ready, 0 of r1, 2 of r2
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r2
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 3 pods, 2 ready, 0 of r1, 3 of r2
     > ready web-0
       = 3 pods, 3 ready, 3 of r2
@@ -256,20 +256,20 @@ fn a_partition_holds_the_lower_ordinals_back_even_when_they_are_deleted() {
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
       = 3 pods, 3 ready, 3 of r1
     > image web:2
     create revision r2
     delete pod/web-2
-      PredecessorTerminating: statefulset web waits until web-2 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
       PartitionHolds: the partition (2) keeps 2 of 3 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
       = 3 pods, 3 ready, 2 of r1, 0 of r2
     > finish web-2
     gone pod/web-2
     create pod/web-2 of r2
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       PartitionHolds: the partition (2) keeps 2 of 3 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
       = 3 pods, 2 ready, 2 of r1, 1 of r2
     > ready web-2
@@ -277,13 +277,13 @@ fn a_partition_holds_the_lower_ordinals_back_even_when_they_are_deleted() {
       = 3 pods, 3 ready, 2 of r1, 1 of r2
     > delete web-0
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       PartitionHolds: the partition (2) keeps 1 of 3 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
       = 3 pods, 3 ready, 1 of r1, 1 of r2
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       PartitionHolds: the partition (2) keeps 2 of 3 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
       = 3 pods, 2 ready, 2 of r1, 1 of r2
     > ready web-0
@@ -291,13 +291,13 @@ fn a_partition_holds_the_lower_ordinals_back_even_when_they_are_deleted() {
       = 3 pods, 3 ready, 2 of r1, 1 of r2
     > partition 1
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       PartitionHolds: the partition (1) keeps 1 of 3 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
       = 3 pods, 3 ready, 1 of r1, 1 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       PartitionHolds: the partition (1) keeps 1 of 3 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
       = 3 pods, 2 ready, 1 of r1, 2 of r2
     > ready web-1
@@ -305,12 +305,12 @@ fn a_partition_holds_the_lower_ordinals_back_even_when_they_are_deleted() {
       = 3 pods, 3 ready, 1 of r1, 2 of r2
     > partition 0
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 3 pods, 3 ready, 0 of r1, 2 of r2
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r2
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 3 pods, 2 ready, 0 of r1, 3 of r2
     > ready web-0
       = 3 pods, 3 ready, 3 of r2
@@ -339,7 +339,7 @@ fn on_delete_updates_only_what_somebody_deletes() {
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
@@ -349,13 +349,13 @@ fn on_delete_updates_only_what_somebody_deletes() {
       = 2 pods, 2 ready, 2 of r1, 0 of r2
     > delete web-1
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       OnDelete: 1 of 2 pods are of an older revision and are replaced when you delete them (OnDelete), for instance: delete pod web-0
       = 2 pods, 2 ready, 1 of r1, 0 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       OnDelete: 1 of 2 pods are of an older revision and are replaced when you delete them (OnDelete), for instance: delete pod web-0
       = 2 pods, 1 ready, 1 of r1, 1 of r2
     > ready web-1
@@ -363,12 +363,12 @@ fn on_delete_updates_only_what_somebody_deletes() {
       = 2 pods, 2 ready, 1 of r1, 1 of r2
     > delete web-0
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 2 pods, 2 ready, 0 of r1, 1 of r2
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r2
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 2 pods, 1 ready, 0 of r1, 2 of r2
     > ready web-0
       = 2 pods, 2 ready, 2 of r2
@@ -396,33 +396,33 @@ fn going_back_to_the_old_template_reuses_its_revision() {
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
     > image web:2
     create revision r2
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 2 ready, 1 of r1, 0 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 1 of r1, 1 of r2
     > image web:1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 1 of r1
     > ready web-1
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       = 2 pods, 2 ready, 1 of r1
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
@@ -447,21 +447,21 @@ fn parallel_sets_make_and_take_down_all_pods_at_once() {
     create pod/web-1 of r1
     create claim/data-web-2
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 0 ready, 3 of r1
     > ready web-0 web-1 web-2
       = 3 pods, 3 ready, 3 of r1
     > replicas 1
     delete pod/web-2
     delete pod/web-1
-      CondemnedTerminating: statefulset web waits until web-2 is gone, which is terminating
-      CondemnedTerminating: statefulset web waits until web-1 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-2 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-1 is gone, which is terminating
       = 3 pods, 3 ready, 1 of r1
     > finish web-1
     gone pod/web-1
-      CondemnedTerminating: statefulset web waits until web-2 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-2 is gone, which is terminating
       = 2 pods, 2 ready, 1 of r1
     > finish web-2
     gone pod/web-2
@@ -484,27 +484,27 @@ fn parallel_sets_still_update_one_at_a_time() {
     create pod/web-0 of r1
     create pod/web-1 of r1
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 0 ready, 3 of r1
     > ready web-0 web-1 web-2
       = 3 pods, 3 ready, 3 of r1
     > image web:2
     create revision r2
     delete pod/web-2
-      PredecessorTerminating: statefulset web waits until web-2 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
       UpdateWaitsForReady: web-1 is updated once web-2 is available
       = 3 pods, 3 ready, 2 of r1, 0 of r2
     > finish web-2
     gone pod/web-2
     create pod/web-2 of r2
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       UpdateWaitsForReady: web-1 is updated once web-2 is available
       = 3 pods, 2 ready, 2 of r1, 1 of r2
     > ready web-2
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 3 pods, 3 ready, 1 of r1, 1 of r2
     "#);
@@ -544,7 +544,7 @@ fn max_unavailable_lets_that_many_go_at_once() {
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
     create pod/web-3 of r1
-      PredecessorNotReady: statefulset web waits until web-3 is Ready
+      PredecessorNotReady: statefulset/web waits until web-3 is Ready
       = 4 pods, 3 ready, 4 of r1
     > ready web-3
       = 4 pods, 4 ready, 4 of r1
@@ -552,7 +552,7 @@ fn max_unavailable_lets_that_many_go_at_once() {
     create revision r2
     delete pod/web-3
     delete pod/web-2
-      PredecessorTerminating: statefulset web waits until web-2 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
       UpdateWaitsForReady: web-1 is updated once web-3 is available
       = 4 pods, 4 ready, 2 of r1, 0 of r2
     > finish web-3
@@ -569,26 +569,26 @@ fn max_unavailable_lets_that_many_go_at_once() {
     > ready web-2
     create pod/web-3 of r2
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-3 is available
       = 4 pods, 3 ready, 1 of r1, 2 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-3 is available
       = 4 pods, 2 ready, 1 of r1, 3 of r2
     > ready web-3
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 4 pods, 3 ready, 0 of r1, 3 of r2
     > ready web-1
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 4 pods, 4 ready, 0 of r1, 3 of r2
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r2
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 4 pods, 3 ready, 0 of r1, 4 of r2
     > ready web-0
       = 4 pods, 4 ready, 4 of r2
@@ -611,34 +611,34 @@ fn unavailable_outdated_pods_of_a_parallel_set_cost_nothing() {
     create pod/web-0 of r1
     create pod/web-1 of r1
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 0 ready, 3 of r1
     > ready web-0 web-2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 3 pods, 2 ready, 3 of r1
     > image web:2
     create revision r2
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-2 is updated once web-1 is available
       = 3 pods, 2 ready, 2 of r1, 0 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-2 is updated once web-1 is available
       = 3 pods, 2 ready, 2 of r1, 1 of r2
     > ready web-1
     delete pod/web-2
-      PredecessorTerminating: statefulset web waits until web-2 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-2 is available
       = 3 pods, 3 ready, 1 of r1, 1 of r2
     > finish web-2
     gone pod/web-2
     create pod/web-2 of r2
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       UpdateWaitsForReady: web-0 is updated once web-2 is available
       = 3 pods, 2 ready, 1 of r1, 2 of r2
     "#);
@@ -666,7 +666,7 @@ fn a_failed_pod_is_deleted_and_made_again_and_the_order_resumes() {
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
@@ -702,7 +702,7 @@ fn a_name_held_by_somebody_elses_pod_is_reported() {
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
@@ -728,12 +728,12 @@ fn an_orphan_that_fits_is_adopted_and_replaced_like_any_outdated_pod() {
     set owners of pod/web-0
     create revision r1
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 1 pods, 1 ready, 0 of r1
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -753,7 +753,7 @@ fn a_pod_whose_labels_no_longer_match_is_released_and_blocks_its_name() {
     > set replicas=1
     create revision r1
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -768,7 +768,7 @@ fn a_pod_whose_labels_no_longer_match_is_released_and_blocks_its_name() {
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     "#);
 }
@@ -789,7 +789,7 @@ fn a_claim_that_is_being_deleted_blocks_its_pod_until_it_is_gone() {
     create revision r1
     create claim/data-web-0
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -798,7 +798,7 @@ fn a_claim_that_is_being_deleted_blocks_its_pod_until_it_is_gone() {
       = 1 pods, 1 ready, 1 of r1
     > delete web-0
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 1 pods, 1 ready, 0 of r1
     > finish web-0
     gone pod/web-0
@@ -809,7 +809,7 @@ fn a_claim_that_is_being_deleted_blocks_its_pod_until_it_is_gone() {
     create claim/data-web-0
     create pod/web-0 of r1
     delete the data of data-web-0
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -840,10 +840,10 @@ fn min_ready_seconds_hold_the_next_pod_back() {
       = 1 pods, 1 ready, 0 available, 1 of r1
     > tick 6
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
-      MinReadySeconds: statefulset web waits until web-1 has been Ready for 10 s (minReadySeconds)
+      MinReadySeconds: statefulset/web waits until web-1 has been Ready for 10 s (minReadySeconds)
       = 2 pods, 2 ready, 1 available, 2 of r1
     > tick 10
       = 2 pods, 2 ready, 2 of r1
@@ -875,15 +875,15 @@ fn scale_down_waits_for_an_unhealthy_survivor() {
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
     create pod/web-2 of r1
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 3 pods, 2 ready, 3 of r1
     > ready web-2
       = 3 pods, 3 ready, 3 of r1
     > unready web-0
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 3 pods, 2 ready, 3 of r1
     > replicas 1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       SurvivorUnhealthy: web-2 goes once web-0, which stays, is available
       = 3 pods, 2 ready, 3 of r1
     > ready web-0
@@ -893,7 +893,7 @@ fn scale_down_waits_for_an_unhealthy_survivor() {
     > finish web-2
     gone pod/web-2
     delete pod/web-1
-      CondemnedTerminating: statefulset web waits until web-1 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-1 is gone, which is terminating
       = 2 pods, 2 ready, 1 of r1
     > finish web-1
     gone pod/web-1
@@ -922,15 +922,15 @@ fn scale_down_halts_while_all_are_unhealthy_and_lets_the_lowest_go() {
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
     > unready web-0
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 2 pods, 1 ready, 2 of r1
     > unready web-1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 2 pods, 0 ready, 2 of r1
     > replicas 0
       CondemnedUnhealthy: web-1 is not Ready, and not the only one: it goes once it is Ready, or when you delete it
@@ -942,7 +942,7 @@ fn scale_down_halts_while_all_are_unhealthy_and_lets_the_lowest_go() {
     > finish web-1
     gone pod/web-1
     delete pod/web-0
-      CondemnedTerminating: statefulset web waits until web-0 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 1 pods, 0 ready, 0 of r1
     > finish web-0
     gone pod/web-0
@@ -973,46 +973,46 @@ fn a_pod_stuck_in_a_bad_rollout_is_replaced_when_the_template_is_mended() {
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
     > image web:bad
     create revision r2
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 2 ready, 1 of r1, 0 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 1 of r1, 1 of r2
     > crash web-1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 1 of r1, 1 of r2
     > image web:3
     create revision r3
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 1 of r1, 0 of r3
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r3
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 1 of r1, 1 of r3
     > ready web-1
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 2 pods, 2 ready, 0 of r1, 1 of r3
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r3
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 2 pods, 1 ready, 0 of r1, 2 of r3
     > ready web-0
       = 2 pods, 2 ready, 2 of r3
@@ -1036,22 +1036,22 @@ fn a_pod_that_only_starts_is_left_alone_by_the_next_template() {
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > image web:2
     create revision r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 2 of r1, 0 of r2
     > ready web-1
     delete pod/web-1
-      PredecessorTerminating: statefulset web waits until web-1 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 2 ready, 1 of r1, 0 of r2
     > finish web-1
     gone pod/web-1
     create pod/web-1 of r2
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       UpdateWaitsForReady: web-0 is updated once web-1 is available
       = 2 pods, 1 ready, 1 of r1, 1 of r2
     "#);
@@ -1071,20 +1071,20 @@ fn raising_the_start_ordinal_takes_the_low_ones_down() {
     create revision r1
     create pod/web-0 of r1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 0 ready, 2 of r1
     > ready web-0 web-1
       = 2 pods, 2 ready, 2 of r1
     > start 1
     create pod/web-2 of r1
     delete pod/web-0
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
-      CondemnedTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
+      CondemnedTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 3 pods, 2 ready, 2 of r1
     > finish web-0
     gone pod/web-0
-      PredecessorNotReady: statefulset web waits until web-2 is Ready
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-2
       = 2 pods, 2 ready, 2 of r1
@@ -1111,14 +1111,14 @@ fn claims_of_pods_scaled_away_go_with_them_when_the_policy_says_so() {
     > ready web-0
     create claim/data-web-1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     > ready web-1
       = 2 pods, 2 ready, 2 of r1
     > replicas 1
     set owners of claim/data-web-1
     delete pod/web-1
-      CondemnedTerminating: statefulset web waits until web-1 is gone, which is terminating
+      CondemnedTerminating: statefulset/web waits until web-1 is gone, which is terminating
       = 2 pods, 2 ready, 1 of r1
     > finish web-1
     gone pod/web-1
@@ -1129,7 +1129,7 @@ fn claims_of_pods_scaled_away_go_with_them_when_the_policy_says_so() {
     > replicas 2
     create claim/data-web-1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 1 ready, 2 of r1
     "#);
 }
@@ -1147,7 +1147,7 @@ fn claims_go_with_the_set_when_the_policy_says_so() {
     create revision r1
     create claim/data-web-0
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -1180,7 +1180,7 @@ fn deleting_a_set_leaves_its_claims_and_the_next_set_finds_them() {
     create revision r1
     create claim/data-web-0
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -1195,7 +1195,7 @@ fn deleting_a_set_leaves_its_claims_and_the_next_set_finds_them() {
     > set replicas=1 claims
     create revision r1
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
@@ -1216,8 +1216,8 @@ fn a_set_deleted_in_the_foreground_goes_after_its_pods() {
     create revision r1
     create pod/web-0 of r1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 0 ready, 2 of r1
     > ready web-0 web-1
       = 2 pods, 2 ready, 2 of r1
@@ -1253,8 +1253,8 @@ fn a_set_deleted_with_orphan_leaves_its_pods_to_the_next_set() {
     create pod/web-0 of r1
     create claim/data-web-1
     create pod/web-1 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
-      PredecessorNotReady: statefulset web waits until web-1 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-1 is Ready
       = 2 pods, 0 ready, 2 of r1
     > ready web-0 web-1
       = 2 pods, 2 ready, 2 of r1
@@ -1290,31 +1290,31 @@ fn history_is_cut_to_its_limit() {
     > set replicas=1 history=1
     create revision r1
     create pod/web-0 of r1
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 1 of r1
     > ready web-0
       = 1 pods, 1 ready, 1 of r1
     > image web:2
     create revision r2
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 1 pods, 1 ready, 0 of r1, 0 of r2
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r2
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 0 of r1, 1 of r2
     > ready web-0
       = 1 pods, 1 ready, 1 of r2
     > image web:3
     create revision r3
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 1 pods, 1 ready, 0 of r2, 0 of r3
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r3
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 0 of r2, 1 of r3
     > ready web-0
     delete revision r1
@@ -1323,12 +1323,12 @@ fn history_is_cut_to_its_limit() {
     > image web:4
     create revision r4
     delete pod/web-0
-      PredecessorTerminating: statefulset web waits until web-0 is gone, which is terminating
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
       = 1 pods, 1 ready, 0 of r3, 0 of r4
     > finish web-0
     gone pod/web-0
     create pod/web-0 of r4
-      PredecessorNotReady: statefulset web waits until web-0 is Ready
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
       = 1 pods, 0 ready, 0 of r3, 1 of r4
     > ready web-0
     delete revision r2

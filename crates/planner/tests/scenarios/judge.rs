@@ -1,0 +1,137 @@
+//! The checker itself: plans that break a rule are found out, each for its own reason.
+
+use planner::check::violations;
+use planner::{Action, Key, ObjectRef, Plan, World};
+use serde_json::{Value, json};
+
+use crate::script;
+use crate::sim::Sim;
+
+fn after(script: &str) -> Sim {
+    let mut sim = Sim::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        script::perform(&mut sim, line);
+        sim.settle();
+    }
+    sim
+}
+
+fn make(kind: &str, name: &str) -> Action {
+    Action::Create(
+        json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "default"}}),
+    )
+}
+
+fn delete(sim: &Sim, kind: &str, name: &str) -> Action {
+    let uid = sim.get(kind, "default", name).expect("the object")["metadata"]["uid"].clone();
+    let target = ObjectRef {
+        api_version: "v1".into(),
+        kind: kind.into(),
+        namespace: "default".into(),
+        name: name.into(),
+        uid: uid.as_str().unwrap_or_default().to_owned(),
+    };
+    Action::Delete { target, resource_version: None, grace_period: None }
+}
+
+fn judge(sim: &Sim, actions: Vec<Action>) -> String {
+    judge_in(&sim.world, sim, actions)
+}
+
+fn judge_in(world: &World, sim: &Sim, actions: Vec<Action>) -> String {
+    let plan = Plan { actions, ..Plan::default() };
+    violations(world, &Key::new("default", "web"), &plan, sim.now).join("; ")
+}
+
+#[test]
+fn a_second_pod_of_one_identity_is_found_out() {
+    let sim = after("set replicas=2\n ready web-0\n delete web-1");
+    assert_eq!(judge(&sim, vec![make("Pod", "web-1")]), "makes a second web-1");
+    let sim = after("set replicas=2 parallel");
+    let sim_without_pods = {
+        let mut world = sim.world.clone();
+        world.pods = planner::world::Table::default();
+        judge_in(&world, &sim, vec![make("Pod", "web-1"), make("Pod", "web-1")])
+    };
+    assert_eq!(sim_without_pods, "makes a second web-1");
+}
+
+#[test]
+fn a_skipped_predecessor_is_found_out() {
+    let sim = after("set replicas=3\n ready web-0\n unready web-1");
+    assert_eq!(judge(&sim, vec![make("Pod", "web-2")]), "makes web-2 before Some(1) is available");
+    let sim = after("set replicas=3 min-ready=10\n ready web-0");
+    assert_eq!(judge(&sim, vec![make("Pod", "web-1")]), "makes web-1 before Some(0) is available");
+}
+
+#[test]
+fn a_pod_without_its_claim_and_one_that_nobody_wants_are_found_out() {
+    let sim = after("set replicas=2 claims\n ready web-0");
+    let mut world = sim.world.clone();
+    world.pods = planner::world::Table::default();
+    world.claims = planner::world::Table::default();
+    let found = judge_in(&world, &sim, vec![make("Pod", "web-0")]);
+    assert_eq!(found, "makes web-0 without its claim data-web-0");
+    let found =
+        judge_in(&world, &sim, vec![make("PersistentVolumeClaim", "data-web-0"), make("Pod", "web-0")]);
+    assert_eq!(found, "");
+    let sim = after("set replicas=1 parallel\n ready web-0");
+    let found = judge(&sim, vec![make("Pod", "web-1")]);
+    assert!(found.starts_with("makes web-1, which nobody wants"), "{found}");
+}
+
+#[test]
+fn a_deletion_out_of_order_beyond_the_budget_or_below_the_partition_is_found_out() {
+    let ready = "ready web-0\n ready web-1\n ready web-2\n";
+    let sim = after(&format!("set replicas=3\n {ready} image web:2"));
+    // web-2 is terminating already: the budget is spent.
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
+    assert_eq!(found, "replaces [1] with 1 unavailable already; 1 may be");
+    let sim = after(&format!("set replicas=3 partition=3\n {ready} image web:2"));
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-0")]);
+    assert!(found.contains("replaces 0, which the update strategy keeps"), "{found}");
+    let sim = after(&format!("set replicas=3 on-delete\n {ready} image web:2"));
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-2")]);
+    assert!(found.contains("replaces 2, which the update strategy keeps"), "{found}");
+    let sim = after(&format!("set replicas=3 partition=3\n {ready} image web:2"));
+    let mut world = sim.world.clone();
+    let mut set = (**world.stateful_sets.get("default", "web").expect("the set")).clone();
+    set.spec.as_mut().expect("a spec").update_strategy = None;
+    world.stateful_sets.insert(set);
+    let found = judge_in(&world, &sim, vec![delete(&sim, "Pod", "web-0")]);
+    assert_eq!(found, "replaces 0 before Some(2)");
+}
+
+#[test]
+fn a_scale_down_out_of_order_is_found_out() {
+    let sim = after("set replicas=3\n ready web-0\n ready web-1\n ready web-2\n unready web-0\n replicas 1");
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-2")]);
+    assert_eq!(found, "scales 2 down while Some(0) is not available");
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
+    assert!(found.starts_with("scales 1 down before Some(2)"), "{found}");
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-2"), delete(&sim, "Pod", "web-1")]);
+    assert_eq!(found, "scales [2, 1] down at a time");
+}
+
+#[test]
+fn a_claim_that_is_deleted_or_rewritten_is_found_out() {
+    let sim = after("set replicas=1 claims\n ready web-0");
+    let found = judge(&sim, vec![delete(&sim, "PersistentVolumeClaim", "data-web-0")]);
+    assert!(found.starts_with("deletes PersistentVolumeClaim data-web-0"), "{found}");
+    let Action::Delete { target, .. } = delete(&sim, "PersistentVolumeClaim", "data-web-0") else { return };
+    let patch = |patch: Value| vec![Action::Patch { target: target.clone(), patch }];
+    let found = judge(&sim, patch(json!({"metadata": {"uid": "x"}, "spec": {"volumeName": "other"}})));
+    assert_eq!(found, "changes more of claim data-web-0 than its owners");
+    assert_eq!(judge(&sim, patch(json!({"metadata": {"uid": "x", "ownerReferences": []}}))), "");
+}
+
+#[test]
+fn work_for_a_set_that_is_deleted_or_done_is_found_out() {
+    let sim = after("set replicas=2\n ready web-0\n delete-set foregroundDeletion");
+    assert!(
+        judge(&sim, vec![make("Pod", "web-1")]).starts_with("makes pods for a set that is being deleted")
+    );
+    let sim = after("set replicas=1\n ready web-0");
+    let found = judge(&sim, vec![make("ControllerRevision", "web-x")]);
+    assert!(found.contains("though nothing is left to do"), "{found}");
+}
