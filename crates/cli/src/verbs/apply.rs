@@ -1,0 +1,94 @@
+//! `apply -f`: objects become what manifests say.
+
+use std::path::PathBuf;
+
+use apimachinery::labels::Selector;
+use apimachinery::meta::ObjectExt;
+
+use crate::apply::{self, LAST_APPLIED};
+use crate::error::Error;
+use crate::manifests::{Files, Placed};
+use crate::output::{DryRun, Report};
+use crate::session::{Failures, Session};
+
+/// Flags of `apply`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Apply {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    report: Report,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Let the server merge instead of this program; not there yet
+    #[arg(long)]
+    server_side: bool,
+}
+
+impl Apply {
+    /// `apply -f FILE…`.
+    pub(crate) fn of_files(files: &[PathBuf]) -> Self {
+        Self { files: Files::of(files), ..Self::default() }
+    }
+
+    pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
+        if self.server_side {
+            return Err(Error::plain("--server-side is not there yet: leave it out to apply from this side"));
+        }
+        if !self.files.is_given() {
+            return Err(Error::plain("must specify -f: a file, a folder, or - for stdin"));
+        }
+        let selector = self.selector.as_deref().map(Selector::parse).transpose();
+        let selector = selector.map_err(|e| Error::plain(e.to_string()))?;
+        let mut objects = self.files.load(session).await?;
+        if let Some(selector) = selector {
+            objects.retain(|placed| selector.matches(&placed.object.meta_map("labels")));
+        }
+        if objects.is_empty() {
+            return Err(Error::plain("no objects passed to apply"));
+        }
+        let mut failures = Failures::default();
+        for placed in &objects {
+            failures.note(session, self.one(session, placed).await)?;
+        }
+        failures.end()
+    }
+
+    async fn one(&self, session: &Session, placed: &Placed) -> Result<(), Error> {
+        if placed.name.is_empty() {
+            return Err(Error::plain(format!(
+                "{}: apply needs metadata.name; an object with generateName is made with create",
+                placed.source
+            )));
+        }
+        let wanted = apply::with_last_applied(&placed.object);
+        let dry_run = self.report.dry_run;
+        let failed = |verb: &'static str| move |error: Error| error.when(verb, &placed.source);
+        let Some(current) = session.api.find(&placed.url()).await.map_err(failed("retrieving"))? else {
+            let url = placed.resource.collection(Some(&placed.namespace)).with("dryRun", dry_run.parameter());
+            let created = match dry_run {
+                DryRun::Client => wanted,
+                _ => session.api.create(&url, &wanted).await.map_err(failed("creating"))?,
+            };
+            return self.report.done(session, &placed.resource, &created, "created");
+        };
+        if current.annotation(LAST_APPLIED).is_none() {
+            session.note(format!(
+                "Warning: {}/{} was not made by apply and has no annotation {LAST_APPLIED}; it is added now",
+                placed.resource.plural_name(),
+                placed.name
+            ))?;
+        }
+        let (form, patch) = apply::patch(&wanted, &current).map_err(failed("applying"))?;
+        if apply::is_empty(&patch) {
+            return self.report.done(session, &placed.resource, &current, "unchanged");
+        }
+        let url = placed.url().with("dryRun", dry_run.parameter());
+        let patched = match dry_run {
+            DryRun::Client => wanted,
+            _ => session.api.patch(&url, form, &patch).await.map_err(failed("patching"))?,
+        };
+        self.report.done(session, &placed.resource, &patched, "configured")
+    }
+}
