@@ -1,14 +1,20 @@
 //! All planners together, against an API in a few maps: stories with one set, and whatever else can be told only
 //! by several planners at once.
 
+// Objects are written as literals where they are used.
+#![allow(clippy::needless_pass_by_value)]
+
 mod convergence;
+mod creation;
+mod deletion;
 mod endpoints;
 mod garbage;
 mod judge;
 mod revisions;
+mod scaling;
 mod scheduling;
 mod script;
 mod sim;
-mod stateful_set;
+mod updates;
 mod volumes;
 mod why;

@@ -13,14 +13,21 @@ const TOLD: &[&str] = &["pod/", "claim/", "revision ", "the data of"];
 /// Tells the story: each line of `script` is done, the planners come to rest, and what they did follows.
 ///
 /// The first line makes the set: `set` and options (`replicas=3 claims parallel min-ready=10 start=5
-/// partition=1 max-unavailable=2 on-delete when-scaled=Delete when-deleted=Delete history=1`).
+/// partition=1 max-unavailable=2 on-delete when-scaled=Delete when-deleted=Delete history=1`). What a line with a
+/// `~` in front leads to is not told: that is how the story begins.
 pub(crate) fn tell(script: &str) -> String {
     let mut sim = Sim::new();
     let mut told = String::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         sim.log.clear();
+        let (is_told, line) = line.strip_prefix("~ ").map_or((true, line), |line| (false, line));
         perform(&mut sim, line);
         sim.settle();
+        if !is_told {
+            // Revisions are still numbered by when they came.
+            status(&mut sim);
+            continue;
+        }
         told += &format!("> {line}\n");
         let lines = sim.log.clone();
         for line in lines.iter().filter(|line| TOLD.iter().any(|word| line.contains(word))) {
