@@ -104,7 +104,7 @@ impl Stead {
         // The port and ranges of the first start are kept: a restart finds its pods where they were.
         let mut tries = 0;
         loop {
-            if !self.flags.iter().any(|flag| flag == "--listen") || tries > 0 {
+            if !self.flags.iter().any(|flag| flag.starts_with("--listen=")) || tries > 0 {
                 self.flags = choose(&self.flags, &self.name);
             }
             match self.try_up() {
