@@ -1,7 +1,7 @@
 //! Which containers to start, stop and clear away in a living sandbox.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, ContainerStatus};
 
 use super::restart::next_restart;
 use super::snapshot::{ContainerId, ImageState, Record, RecordState, Snapshot, is_sidecar};
@@ -10,10 +10,14 @@ use super::{PodAction, PodPlan};
 /// How many ended runs of a container are kept: the last one, for its log and exit code.
 const KEPT_RUNS: usize = 1;
 
-/// Asks for every image that is needed, all at once.
+/// Asks for every image that is needed for a start to come, all at once.
 pub(super) fn plan_images(snapshot: &Snapshot<'_>, plan: &mut PodPlan) {
     for container in snapshot.init_containers().iter().chain(&snapshot.spec().containers) {
-        if snapshot.images.get(&container.name) == Some(&ImageState::Needed) {
+        let starts = match snapshot.latest(&container.name) {
+            Some(record) => will_restart(snapshot, container, record),
+            None => !snapshot.succeeded_before(&container.name),
+        };
+        if starts && snapshot.images.get(&container.name) == Some(&ImageState::Needed) {
             plan.actions.push(PodAction::PullImage { container: container.name.clone() });
         }
     }
@@ -70,6 +74,7 @@ fn plan_init_container(
         return false;
     }
     match snapshot.latest(&container.name) {
+        Some(record) if record.state == RecordState::Created => plan_discard(record, plan),
         Some(record) if record.is_alive() => {
             plan.wait(
                 snapshot,
@@ -82,35 +87,43 @@ fn plan_init_container(
             plan_restart(snapshot, container, record, now, plan);
         }
         Some(_) => {}
-        None => plan_start(snapshot, container, 0, 0, now, plan),
+        None => plan_start(snapshot, container, next_attempt(snapshot, &container.name), 0, now, plan),
     }
     false
 }
 
 fn plan_container(snapshot: &Snapshot<'_>, container: &Container, now: Timestamp, plan: &mut PodPlan) {
     let Some(record) = snapshot.latest(&container.name) else {
-        return plan_start(snapshot, container, next_attempt(snapshot, &container.name), 0, now, plan);
+        if !snapshot.succeeded_before(&container.name) {
+            plan_start(snapshot, container, next_attempt(snapshot, &container.name), 0, now, plan);
+        }
+        return;
     };
     match &record.state {
-        RecordState::Created => {}
-        RecordState::Running { .. } => {
-            let failed = snapshot.probes.get(&container.name).and_then(|p| p.failed.as_ref());
-            if let Some(why) = failed
-                && !snapshot.is_killing(record)
-            {
-                plan.actions.push(PodAction::KillContainer {
-                    id: record.id.clone(),
-                    grace: snapshot.spec().termination_grace_period_seconds.unwrap_or(30),
-                    message: why.clone(),
-                });
-            }
-        }
+        RecordState::Created => plan_discard(record, plan),
+        RecordState::Running { .. } => plan_probed(snapshot, container, record, plan),
         RecordState::Exited { .. } => {
             if will_restart(snapshot, container, record) {
                 plan_restart(snapshot, container, record, now, plan);
             }
         }
     }
+}
+
+/// A run that was made and never started: who made it died in between. It goes, and is made anew.
+fn plan_discard(record: &Record, plan: &mut PodPlan) {
+    plan.actions.push(PodAction::RemoveContainer { id: record.id.clone() });
+}
+
+/// Ends a running container whose liveness or startup probe has failed for good.
+fn plan_probed(snapshot: &Snapshot<'_>, container: &Container, record: &Record, plan: &mut PodPlan) {
+    let Some(probes) = snapshot.probes.get(&container.name) else { return };
+    let Some(why) = probes.failed.as_ref().filter(|_| !snapshot.is_killing(record)) else { return };
+    // A probe may have a grace period of its own (KEP-2238).
+    let probe = if probes.started { &container.liveness_probe } else { &container.startup_probe };
+    let own = probe.as_ref().and_then(|p| p.termination_grace_period_seconds);
+    let grace = own.or(snapshot.spec().termination_grace_period_seconds).unwrap_or(30);
+    plan.actions.push(PodAction::KillContainer { id: record.id.clone(), grace, message: why.clone() });
 }
 
 /// Whether an ended container is started again, now or after its back-off.
@@ -134,8 +147,10 @@ fn next_attempt(snapshot: &Snapshot<'_>, name: &str) -> u32 {
     let told = status
         .into_iter()
         .flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()))
-        .find(|c| c.name == name && c.container_id.as_deref().is_some_and(|id| !id.is_empty()));
-    told.map_or(0, |c| u32::try_from(c.restart_count).unwrap_or(0) + 1)
+        .find(|c| c.name == name);
+    // A run without an id was never started: its number is free.
+    let ran = |c: &ContainerStatus| c.container_id.as_deref().is_some_and(|id| !id.is_empty());
+    told.map_or(0, |c| u32::try_from(c.restart_count).unwrap_or(0) + u32::from(ran(c)))
 }
 
 fn plan_restart(

@@ -20,6 +20,7 @@ use crate::world::object_ref;
 pub use restart::backoff_delay;
 pub use snapshot::{ContainerId, ImageState, ProbeState, Record, RecordState, Sandbox, Snapshot, Volumes};
 pub use status::ready_since;
+pub use terminate::grace;
 
 /// Something for the node to do. Actions are carried out in order; one that fails stops the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,9 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> PodPlan {
 }
 
 fn plan_running(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {
+    if let Some(deadline) = status::deadline(snapshot) {
+        plan.requeue(deadline.duration_since(now));
+    }
     // Images come while the sandbox and the volumes are made.
     containers::plan_images(snapshot, plan);
     match &snapshot.volumes {
@@ -123,7 +127,7 @@ fn plan_running(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {
     }
     match &snapshot.sandbox {
         Sandbox::Absent => plan.actions.push(PodAction::RunSandbox),
-        // Its processes are gone: their records are kept by the node, all containers begin anew.
+        // Its processes are gone, and their records go too: the API was told of them. All begins anew.
         Sandbox::Dead => plan.actions.extend([PodAction::StopSandbox, PodAction::RemoveSandbox]),
         Sandbox::Starting { error } => {
             let why = error.clone().unwrap_or_else(|| "the sandbox is being made".to_owned());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 
 /// One run of one container of the pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -181,6 +181,24 @@ impl<'a> Snapshot<'a> {
     pub(super) fn has_ended(&self) -> bool {
         let phase = self.pod.status.as_ref().and_then(|s| s.phase.as_deref());
         matches!(phase, Some("Succeeded" | "Failed"))
+    }
+
+    /// What the API was told of a container last.
+    pub(super) fn told(&self, name: &str) -> Option<&'a ContainerStatus> {
+        let status = self.pod.status.as_ref()?;
+        let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+        all.into_iter().find(|c| c.name == name)
+    }
+
+    /// A container of a lost sandbox that needs no other run: with OnFailure, success is for good
+    /// (upstream's `containerSucceeded`). Init containers run again with each sandbox.
+    pub(super) fn succeeded_before(&self, name: &str) -> bool {
+        let is_init = self.init_containers().iter().any(|c| c.name == name);
+        let ended = self.told(name).and_then(|t| t.state.as_ref()?.terminated.as_ref());
+        !is_init
+            && self.spec().restart_policy.as_deref() == Some("OnFailure")
+            && self.latest(name).is_none()
+            && ended.is_some_and(|t| t.exit_code == 0)
     }
 
     /// The last run of a container.

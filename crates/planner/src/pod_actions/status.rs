@@ -1,6 +1,6 @@
 //! The pod's status, from what the node knows (`pkg/kubelet/kubelet_pods.go`, `pkg/kubelet/status/generate.go`).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, HostIP, PodCondition, PodIP, PodStatus,
@@ -18,10 +18,18 @@ pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
         snapshot.init_containers().iter().map(|c| container_status(snapshot, c, true, now)).collect();
     let containers: Vec<ContainerStatus> =
         snapshot.spec().containers.iter().map(|c| container_status(snapshot, c, false, now)).collect();
+    let overdue =
+        !snapshot.has_ended() && !snapshot.is_going() && deadline(snapshot).is_some_and(|at| now >= at);
     let phase = if snapshot.has_ended() {
         told.phase.clone().unwrap_or_default()
+    } else if overdue {
+        "Failed".to_owned()
     } else {
         phase(snapshot, &init, &containers).to_owned()
+    };
+    let (reason, message) = match overdue {
+        true => (Some("DeadlineExceeded".to_owned()), Some(OVERDUE.to_owned())),
+        false => (told.reason.clone(), told.message.clone()),
     };
     let ip = match &snapshot.sandbox {
         Sandbox::Alive { ip } => Some(ip.clone()),
@@ -36,10 +44,22 @@ pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
         container_statuses: Some(containers),
         init_container_statuses: (!init.is_empty()).then_some(init),
         phase: Some(phase),
+        reason,
+        message,
         ..told
     };
     status.conditions = Some(conditions(snapshot, &status, now));
     status
+}
+
+/// Why a pod is ended by `activeDeadlineSeconds` (`pkg/kubelet/active_deadline.go`).
+const OVERDUE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// When the pod's `activeDeadlineSeconds` are over.
+pub(super) fn deadline(snapshot: &Snapshot<'_>) -> Option<Timestamp> {
+    let seconds = snapshot.spec().active_deadline_seconds?;
+    let started = snapshot.pod.status.as_ref()?.start_time.as_ref()?.0;
+    started.saturating_add(SignedDuration::from_secs(seconds)).ok()
 }
 
 /// Since when the condition Ready is True; `None` when it is not.
@@ -94,15 +114,13 @@ fn container_status(
     now: Timestamp,
 ) -> ContainerStatus {
     let name = container.name.as_str();
-    let told = told_status(snapshot, name);
+    let told = snapshot.told(name);
     let Some(record) = snapshot.latest(name) else {
         // A lost sandbox takes its records along: what the API was told stays the last word on them.
-        let last = told.and_then(|t| {
-            t.state.clone().filter(|s| s.terminated.is_some()).or_else(|| t.last_state.clone())
-        });
-        let state = match told.filter(|_| snapshot.is_going() || snapshot.has_ended()) {
-            Some(told) => told.state.clone().unwrap_or_default(),
-            None => waiting(&waiting_reason(snapshot, name, init)),
+        let over = snapshot.is_going() || snapshot.has_ended() || snapshot.succeeded_before(name);
+        let (state, last) = match told.filter(|_| over) {
+            Some(told) => (told.state.clone().unwrap_or_default(), told.last_state.clone()),
+            None => (waiting(&waiting_reason(snapshot, name, init)), told.and_then(before)),
         };
         return ContainerStatus {
             name: name.to_owned(),
@@ -129,7 +147,8 @@ fn container_status(
         name: name.to_owned(),
         image: record.image.clone(),
         image_id: record.image_id.clone(),
-        container_id: Some(record.container_id.clone()),
+        // An id means that it ran.
+        container_id: (record.state != RecordState::Created).then(|| record.container_id.clone()),
         restart_count: i32::try_from(record.id.attempt).unwrap_or(i32::MAX),
         ready,
         started: Some(running && (through || probes.started)),
@@ -139,14 +158,9 @@ fn container_status(
     }
 }
 
-fn told_status<'a>(snapshot: &Snapshot<'a>, name: &str) -> Option<&'a ContainerStatus> {
-    let status = snapshot.pod.status.as_ref()?;
-    status
-        .container_statuses
-        .iter()
-        .flatten()
-        .chain(status.init_container_statuses.iter().flatten())
-        .find(|c| c.name == name)
+/// The last state of a container whose told run has ended, or is lost.
+fn before(told: &ContainerStatus) -> Option<ContainerState> {
+    told.state.clone().filter(|s| s.terminated.is_some()).or_else(|| told.last_state.clone())
 }
 
 /// The state and the last state of a container that has run.
@@ -156,26 +170,23 @@ fn states(
     record: &Record,
     now: Timestamp,
 ) -> (ContainerState, ContainerState) {
-    let before = snapshot.previous(&container.name).map(terminated);
+    let last = snapshot.previous(&container.name).map(terminated);
     // After a lost sandbox the run before is known to the API only.
-    let before = before.or_else(|| {
-        let told = told_status(snapshot, &container.name)?;
-        if told.container_id.as_deref() == Some(&record.container_id) {
-            told.last_state.clone()
-        } else {
-            told.state.clone().filter(|s| s.terminated.is_some()).or_else(|| told.last_state.clone())
-        }
+    let last = last.or_else(|| {
+        let told = snapshot.told(&container.name)?;
+        let same = told.container_id.as_deref() == Some(&record.container_id);
+        if same { told.last_state.clone() } else { before(told) }
     });
-    let before = before.unwrap_or_default();
+    let last = last.unwrap_or_default();
     match &record.state {
-        RecordState::Created => (waiting(&("ContainerCreating".to_owned(), None)), before),
+        RecordState::Created => (waiting(&("ContainerCreating".to_owned(), None)), last),
         RecordState::Running { started_at } => {
             let running = ContainerStateRunning { started_at: Some(time(*started_at)) };
-            (ContainerState { running: Some(running), ..ContainerState::default() }, before)
+            (ContainerState { running: Some(running), ..ContainerState::default() }, last)
         }
         RecordState::Exited { .. } => match backing_off(snapshot, container, record, now) {
             Some(reason) => (waiting(&reason), terminated(record)),
-            None => (terminated(record), before),
+            None => (terminated(record), last),
         },
     }
 }

@@ -2,13 +2,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::snapshot::{Sandbox, Snapshot, Volumes};
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::snapshot::{Record, Sandbox, Snapshot, Volumes, is_sidecar};
 use super::{PodAction, PodPlan};
+
+/// No container is killed without having been asked to end before, in seconds.
+const LEAST_GRACE: i64 = 1;
 
 /// A pod that is being deleted, or is gone from the API: stop everything, give everything back, and only
 /// then let the name go. Nothing of it runs when [`PodAction::Finish`] is reached.
 pub(super) fn plan_removal(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {
-    if !plan_kills(snapshot, grace(snapshot, now), plan) {
+    if !plan_kills(snapshot, grace(snapshot.pod, snapshot.removed, now), plan) {
         return;
     }
     match snapshot.sandbox {
@@ -43,7 +48,7 @@ pub(super) fn plan_end(snapshot: &Snapshot<'_>, plan: &mut PodPlan) {
 /// Asks for every living container to be stopped; answers whether none is left.
 fn plan_kills(snapshot: &Snapshot<'_>, grace: i64, plan: &mut PodPlan) -> bool {
     let alive: Vec<_> = snapshot.records.iter().filter(|r| r.is_alive()).collect();
-    for record in &alive {
+    for record in next_to_stop(snapshot, &alive) {
         if !snapshot.is_killing(record) {
             let message = format!("Stopping container {}", record.id.name);
             plan.actions.push(PodAction::KillContainer { id: record.id.clone(), grace, message });
@@ -57,13 +62,28 @@ fn plan_kills(snapshot: &Snapshot<'_>, grace: i64, plan: &mut PodPlan) -> bool {
     alive.is_empty()
 }
 
-/// What is left of the grace period: the deletion timestamp is when it ends. A pod that is gone from the API
-/// was deleted with no grace.
-fn grace(snapshot: &Snapshot<'_>, now: Timestamp) -> i64 {
-    let meta = &snapshot.pod.metadata;
-    let Some(deadline) = meta.deletion_timestamp.as_ref().filter(|_| !snapshot.removed) else { return 0 };
+/// The containers first, side by side; then the sidecars, the last one first (KEP-753).
+fn next_to_stop<'a>(snapshot: &Snapshot<'_>, alive: &[&'a Record]) -> Vec<&'a Record> {
+    let place = |record: &Record| {
+        let sidecar = |c: &Container| c.name == record.id.name && is_sidecar(c);
+        snapshot.init_containers().iter().position(sidecar)
+    };
+    let others: Vec<&Record> = alive.iter().copied().filter(|r| place(r).is_none()).collect();
+    if others.is_empty() {
+        alive.iter().copied().max_by_key(|r| place(r)).into_iter().collect()
+    } else {
+        others
+    }
+}
+
+/// What is left of a pod's grace period, in seconds: the deletion timestamp is when it ends. A pod that is
+/// gone from the API (`removed`) was deleted with no grace, and still gets the least there is: one second
+/// (`calculateEffectiveGracePeriod` of `pkg/kubelet/pod_workers.go`).
+pub fn grace(pod: &Pod, removed: bool, now: Timestamp) -> i64 {
+    let meta = &pod.metadata;
+    let Some(deadline) = meta.deletion_timestamp.as_ref().filter(|_| !removed) else { return LEAST_GRACE };
     let asked = meta.deletion_grace_period_seconds.unwrap_or(30);
     // The timestamp has whole seconds: round up, so that a period is never cut short.
     let left = deadline.0.duration_since(now) + SignedDuration::from_millis(999);
-    left.as_secs().clamp(0, asked)
+    left.as_secs().min(asked).max(LEAST_GRACE)
 }

@@ -73,13 +73,8 @@ impl Pod {
 
     fn plan(&self) -> PodPlan {
         let spec = self.pod.spec.as_ref().unwrap();
-        let names: Vec<String> = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .chain(&spec.containers)
-            .map(|c| c.name.clone())
-            .collect();
+        let names: Vec<String> =
+            spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| c.name.clone()).collect();
         let snapshot = Snapshot {
             pod: &self.pod,
             removed: false,
@@ -118,7 +113,8 @@ impl Pod {
                 _ => "unknown".to_owned(),
             };
             let restarts = container.restart_count;
-            writeln!(out, "{}: {words} ready={} restarts={restarts}", container.name, container.ready).unwrap();
+            writeln!(out, "{}: {words} ready={} restarts={restarts}", container.name, container.ready)
+                .unwrap();
         }
         out
     }
@@ -306,4 +302,94 @@ fn planning_again_on_the_status_that_was_written_changes_nothing() {
     pod.now = pod.now.checked_add(5.seconds()).unwrap();
     assert_eq!(pod.plan().status, first);
     assert!(pod.plan().actions.is_empty());
+}
+
+#[test]
+fn a_run_that_was_made_and_never_started_goes_and_keeps_its_number() {
+    let mut pod = Pod::one();
+    pod.records.push(record("db", 0, RecordState::Created));
+    insta::assert_snapshot!(pod.told(), @r#"
+    do RemoveContainer { id: ContainerId { name: "db", attempt: 0 } }
+    Pending ready=false
+    db: waiting ContainerCreating ready=false restarts=0
+    "#);
+    pod.pod.status = Some(pod.plan().status);
+    pod.records.clear();
+    assert!(matches!(&pod.plan().actions[..], [PodAction::StartContainer { id, .. }] if id.attempt == 0));
+}
+
+#[test]
+fn a_job_that_lost_its_sandbox_runs_only_what_has_not_succeeded() {
+    let spec = json!({"restartPolicy": "OnFailure", "containers": [{"name": "done"}, {"name": "going"}]});
+    let mut pod = Pod::new(spec).ended("done", 0, 0).runs("going", 0);
+    pod.pod.status = Some(pod.plan().status);
+    pod.records.clear();
+    pod.images = ImageState::Needed;
+    insta::assert_snapshot!(pod.told(), @r#"
+    do PullImage { container: "going" }
+    wait ImageNotPresent: image  is not here yet
+    Pending ready=false
+    done: terminated Completed ready=false restarts=0
+    going: waiting ContainerCreating ready=false restarts=0
+    "#);
+}
+
+#[test]
+fn an_image_is_fetched_for_a_start_to_come_and_not_for_a_container_that_runs() {
+    let mut pod = Pod::one().runs("db", 0);
+    pod.images = ImageState::Needed;
+    assert!(pod.plan().actions.is_empty());
+}
+
+#[test]
+fn a_probe_may_have_a_grace_period_of_its_own() {
+    let liveness = json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 3});
+    let mut pod = Pod::new(json!({"containers": [{"name": "db", "livenessProbe": liveness}]})).runs("db", 0);
+    pod.probes.failed = Some("failed liveness probe".to_owned());
+    assert!(matches!(&pod.plan().actions[..], [PodAction::KillContainer { grace: 3, .. }]));
+}
+
+#[test]
+fn sidecars_stop_after_the_containers_and_the_last_one_first() {
+    let sidecar = |name: &str| json!({"name": name, "restartPolicy": "Always"});
+    let spec = json!({"initContainers": [sidecar("log"), sidecar("proxy")], "containers": [{"name": "db"}]});
+    let stopped = |pod: &Pod| -> Vec<String> {
+        let kill = |action: &PodAction| match action {
+            PodAction::KillContainer { id, .. } => Some(id.name.clone()),
+            _ => None,
+        };
+        pod.plan().actions.iter().filter_map(kill).collect()
+    };
+    let mut pod = Pod::new(spec).runs("log", 0).runs("proxy", 0).runs("db", 0).deleted();
+    assert_eq!(stopped(&pod), ["db"]);
+    pod.records.retain(|r| r.id.name != "db");
+    assert_eq!(stopped(&pod), ["proxy"]);
+    pod.records.retain(|r| r.id.name != "proxy");
+    assert_eq!(stopped(&pod), ["log"]);
+}
+
+#[test]
+fn nothing_is_killed_without_having_been_asked_to_end() {
+    let mut pod = Pod::one().runs("db", 0).deleted();
+    pod.now = pod.now.checked_add(60.seconds()).unwrap();
+    assert_eq!(grace(&pod.pod, false, pod.now), 1, "the period is over");
+    assert_eq!(grace(&pod.pod, true, pod.now), 1, "deleted by force");
+    pod.now = pod.now.checked_sub(55.seconds()).unwrap();
+    assert_eq!(grace(&pod.pod, false, pod.now), 25, "what is left of it");
+}
+
+#[test]
+fn a_pod_that_is_over_its_active_deadline_fails() {
+    let spec = json!({"restartPolicy": "Never", "activeDeadlineSeconds": 60, "containers": [{"name": "db"}]});
+    let mut pod = Pod::new(spec).runs("db", 0);
+    pod.pod.status = Some(pod.plan().status);
+    assert_eq!(pod.plan().requeue_after, Some(SignedDuration::from_secs(60)));
+    pod.now = pod.now.checked_add(60.seconds()).unwrap();
+    let status = pod.plan().status;
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref()),
+        (Some("Failed"), Some("DeadlineExceeded"))
+    );
+    pod.pod.status = Some(status);
+    assert!(matches!(&pod.plan().actions[..], [PodAction::KillContainer { .. }]));
 }
