@@ -108,6 +108,8 @@ fn descriptor(media_type: &str, digest: &str, size: u64) -> Value {
 fn header(size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mode(0o644);
     header.set_mtime(super::root::EPOCH);
     header

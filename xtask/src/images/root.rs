@@ -236,20 +236,20 @@ mod tests {
 
     #[test]
     fn only_the_machines_own_release_is_taken_from_its_sources() {
-        let text = "Types: deb\n# a note\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\n\n\
+        let text = "Types: deb\n# a note\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n\n\
                     Types: deb\nURIs: https://deb.example\nSuites: nodistro\n\n\
-                    Types: deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm\n";
+                    Types: deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm\n";
         assert_eq!(
             stanzas_of(text, "bookworm"),
-            "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\n\n"
+            "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n\n"
         );
-        let text = "deb http://deb.debian.org/debian bookworm main\ndeb-src http://deb.debian.org/debian bookworm main\n\
+        let text = "deb http://mirror.example/debian bookworm main\ndeb-src http://mirror.example/debian bookworm main\n\
                     # deb http://x bookworm main\ndeb https://packages.example/apt cloud-sdk-bookworm main\n\
-                    deb [arch=amd64] http://security.debian.org bookworm-security main\n";
+                    deb [arch=amd64] http://security.example bookworm-security main\n";
         assert_eq!(
             lines_of(text, "bookworm"),
-            "deb http://deb.debian.org/debian bookworm main\n\
-             deb [arch=amd64] http://security.debian.org bookworm-security main\n"
+            "deb http://mirror.example/debian bookworm main\n\
+             deb [arch=amd64] http://security.example bookworm-security main\n"
         );
     }
 }
