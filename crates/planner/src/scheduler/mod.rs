@@ -123,7 +123,9 @@ fn schedule(world: &World, nodes: &mut [NodeInfo<'_>], pod: &Pod, now: Timestamp
     for (index, info) in nodes.iter().enumerate() {
         let reasons = filter(world, info, pod, &claims);
         if reasons.is_empty() {
-            let score = info.least_allocated(pod);
+            // A node that was chosen stays chosen: a volume may be in the making there.
+            let chosen = claims.selected_node() == Some(name(&info.node.metadata));
+            let score = if chosen { i64::MAX } else { info.least_allocated(pod) };
             if best.is_none_or(|(highest, _)| score > highest) {
                 best = Some((score, index));
             }

@@ -22,6 +22,13 @@ pub(super) struct PodClaims<'w> {
     pub(super) delayed: Vec<&'w PersistentVolumeClaim>,
 }
 
+impl PodClaims<'_> {
+    /// The node that was chosen for the pod's claims in an earlier plan.
+    pub(super) fn selected_node(&self) -> Option<&str> {
+        self.delayed.iter().find_map(|claim| annotation(&claim.metadata, SELECTED_NODE))
+    }
+}
+
 /// Why no node will do for the pod at all.
 pub(super) enum Obstacle {
     /// The claim does not exist.

@@ -233,8 +233,9 @@ impl<'s, 'w> View<'s, 'w> {
 
     /// Who waits for the replica at `index`: the next pod to be made, or else the set.
     fn what_waits(&self, index: usize) -> String {
-        let next = self.replicas.iter().skip(index + 1).find(|replica| replica.pod.is_none());
-        next.filter(|_| self.is_ordered()).map_or_else(
+        let mut after = self.replicas.iter().skip(index + 1);
+        let next = if self.is_ordered() { after.find(|replica| replica.pod.is_none()) } else { None };
+        next.map_or_else(
             || format!("statefulset/{}", name(&self.snapshot.set.metadata)),
             |next| next.name.clone(),
         )

@@ -108,8 +108,8 @@ fn tell_conflict(view: &View<'_, '_>, replica: &Replica<'_>, claim: &PersistentV
 /// Looks after a pod that exists. `false`: others wait for it.
 fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &Pod, plan: &mut Plan) -> bool {
     let set = view.snapshot.set;
-    let others = view.what_waits(index);
     if is_terminating(&pod.metadata) {
+        let others = view.what_waits(index);
         let message = format!("{others} waits until {} is gone, which is terminating", replica.name);
         plan.wait(set, pod, reasons::PREDECESSOR_TERMINATING, message);
         return false;
@@ -131,14 +131,15 @@ fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &P
     }
     match available_in(pod, view.min_ready_seconds(), view.now) {
         None => {
-            let message = format!("{others} waits until {} is Ready", replica.name);
+            let message = format!("{} waits until {} is Ready", view.what_waits(index), replica.name);
             plan.wait(set, pod, reasons::PREDECESSOR_NOT_READY, message);
             false
         }
         Some(rest) if !rest.is_zero() => {
             plan.requeue(rest);
             let message = format!(
-                "{others} waits until {} has been Ready for {} s (minReadySeconds)",
+                "{} waits until {} has been Ready for {} s (minReadySeconds)",
+                view.what_waits(index),
                 replica.name,
                 view.min_ready_seconds()
             );

@@ -33,13 +33,10 @@ pub(super) fn do_plan_claim(world: &World, claim: &PersistentVolumeClaim, plan: 
 
 /// A pod that has a node, has not ended, and mounts the claim. One without a node does not count: it will not
 /// get one while the claim is going, and would hold the claim for ever.
-pub(super) fn user<'w>(world: &'w World, namespace: &str, claim: &str) -> Option<&'w Pod> {
-    let mut pods = world.pods.iter().map(|pod| &**pod);
+pub(super) fn user<'w>(world: &'w World, namespace: &'w str, claim: &str) -> Option<&'w Pod> {
+    let mut pods = world.pods.in_namespace(namespace).map(|pod| &**pod);
     pods.find(|pod| {
-        crate::objects::namespace(&pod.metadata) == namespace
-            && node_name(pod).is_some()
-            && !is_terminal(pod)
-            && claim_names(pod).any(|used| used == claim)
+        node_name(pod).is_some() && !is_terminal(pod) && claim_names(pod).any(|used| used == claim)
     })
 }
 

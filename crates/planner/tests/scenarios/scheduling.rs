@@ -169,3 +169,20 @@ fn a_refusal_is_told_once_and_again_only_when_it_changes() {
     sim.settle();
     assert_eq!(placed(&sim, "app"), "node-b");
 }
+
+#[test]
+fn a_node_that_was_chosen_for_a_volume_stays_chosen() {
+    let mut sim = Sim::new();
+    sim.make(node("node-b", json!({"kubernetes.io/hostname": "node-b"})));
+    sim.make(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "default",
+                     "annotations": {"volume.kubernetes.io/selected-node": "node-b"}},
+        "spec": {"storageClassName": "local", "resources": {"requests": {"storage": "1Gi"}}}}));
+    let mut busy = pod("busy", asking(json!({"cpu": "2"})));
+    busy["spec"]["nodeName"] = "node-b".into();
+    sim.make(busy);
+    sim.make(pod("app", json!({"volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]})));
+    sim.settle();
+    let claim = sim.get("PersistentVolumeClaim", "default", "data").expect("the claim");
+    assert_eq!(claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"], "node-b");
+}
