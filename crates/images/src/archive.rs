@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
-use crate::compression::decompress;
+use crate::compression::{Compression, decompress};
 use crate::digest::HashingReader;
 use crate::tree::clean;
 use crate::unpack::{HeaderGuard, LIMITS, MAX_HEADER};
@@ -39,21 +39,14 @@ impl Archive {
             return Ok(Self::Folder(path.to_owned()));
         }
         let mut file = File::open(path)?;
-        let members = match members(&file) {
-            Ok(members) => members,
-            Err(error) => {
-                // Not a tar archive as it is: then it may be a compressed one.
-                file.seek(SeekFrom::Start(0))?;
-                let mut plain = tempfile::tempfile_in(tmp)?;
-                let decompressed = HashingReader::new(decompress(BufReader::new(&file))?, LIMITS.bytes);
-                io::copy(&mut { decompressed }, &mut plain)?;
-                if plain.metadata()?.len() == file.metadata()?.len() {
-                    return Err(error);
-                }
-                file = plain;
-                members(&file)?
-            }
-        };
+        if is_compressed(&file)? {
+            let mut plain = tempfile::tempfile_in(tmp)?;
+            let mut content = HashingReader::new(decompress(file)?, LIMITS.bytes);
+            io::copy(&mut content, &mut plain)?;
+            plain.rewind()?;
+            file = plain;
+        }
+        let members = members(&file)?;
         Ok(Self::Tar { file, members })
     }
 
@@ -101,6 +94,13 @@ impl Archive {
         reader.take(max).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+fn is_compressed(file: &File) -> io::Result<bool> {
+    let mut start = Vec::new();
+    let section = Section { file, position: 0, left: file.metadata()?.len().min(4) };
+    section.take(4).read_to_end(&mut start)?;
+    Ok(Compression::of(&start) != Compression::None)
 }
 
 fn members(file: &File) -> io::Result<HashMap<PathBuf, Member>> {

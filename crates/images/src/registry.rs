@@ -269,13 +269,13 @@ mod tests {
             shown(&name),
             [
                 "mirror 127.0.0.1:5000 http=true auth=Anonymous",
-                "docker.io http=false auth=Basic { username: \"u\", password: .. }"
+                "docker.io http=false auth=Basic { username: \"u\", .. }"
             ]
         );
         let name = Reference::parse("quay.io/x/y").unwrap();
         assert_eq!(shown(&name)[0], "mirror m.example/a/b http=false auth=Anonymous");
         let name = Reference::parse("localhost:5000/x").unwrap();
-        assert_eq!(shown(&name), ["localhost:5000 http=true auth=Basic { username: \"u\", password: .. }"]);
+        assert_eq!(shown(&name), ["localhost:5000 http=true auth=Basic { username: \"u\", .. }"]);
     }
 
     #[test]

@@ -308,9 +308,12 @@ fn special(entry: &tar::Entry<'_, impl Read>, kind: EntryType, place: &Place) ->
 fn attributes(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Attributes> {
     let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other(format!("no such owner: {id}")));
     let header = entry.header();
+    let old = header.as_old();
+    // Writers may leave these out: that is 0, as GNU tar and Go's archive/tar read it.
+    let given = |field: &[u8]| field.iter().any(|byte| !matches!(byte, 0 | b' '));
     let mut attributes = Attributes {
-        uid: id(header.uid()?)?,
-        gid: id(header.gid()?)?,
+        uid: if given(&old.uid) { id(header.uid()?)? } else { 0 },
+        gid: if given(&old.gid) { id(header.gid()?)? } else { 0 },
         mode: header.mode()? & 0o7777,
         mtime: Timespec { tv_sec: i64::try_from(header.mtime()?).unwrap_or(0), tv_nsec: 0 },
         xattrs: Vec::new(),
