@@ -1,5 +1,6 @@
 //! What stead and its shims take while nothing is asked of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ pub(crate) async fn measure(
     );
     let cpu = (used.cpu - before.cpu).as_secs_f64() / seconds * 100.0;
     note(format!("CPU over {} s, {pods}", WINDOW.as_secs()), Unit::PercentOfCore, goal(4.8, 0.1), cpu);
-    let wakes = (used.switches.saturating_sub(before.switches)) as f64 / seconds;
+    let wakes = used.sleeps_since(&before) as f64 / seconds;
     note(format!("  wake-ups, {pods}"), Unit::PerSecond, Goal::NONE, wakes);
     Ok(())
 }
@@ -69,32 +70,33 @@ pub(crate) async fn measure(
 /// What processes have used so far.
 struct Usage {
     cpu: Duration,
-    switches: u64,
+    /// How often each thread has gone to sleep. By thread: the count of one that ends is lost.
+    sleeps: BTreeMap<String, u64>,
 }
 
 impl Usage {
     fn of(pids: &[u32]) -> Result<Self> {
-        let mut usage = Self { cpu: Duration::ZERO, switches: 0 };
+        let mut usage = Self { cpu: Duration::ZERO, sleeps: BTreeMap::new() };
         for pid in pids {
             // Exact, unlike the ticks of /proc/PID/stat.
             let clock: ClockId = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
             usage.cpu += Duration::from(clock_gettime(clock)?);
-            usage.switches += switches(*pid)?;
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let task = task?;
+                // A thread may end meanwhile.
+                let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+                let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+                let count = line.and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+                usage.sleeps.insert(task.file_name().to_string_lossy().into_owned(), count);
+            }
         }
         Ok(usage)
     }
-}
 
-/// How often the threads of a process have gone to sleep.
-fn switches(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end meanwhile.
-        let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        sum += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+    fn sleeps_since(&self, before: &Self) -> u64 {
+        let then = |thread| before.sleeps.get(thread).copied().unwrap_or(0);
+        self.sleeps.iter().map(|(thread, count)| count.saturating_sub(then(thread))).sum()
     }
-    Ok(sum)
 }
 
 /// Memory in MB (10^6 bytes), shared pages divided among those who share them.

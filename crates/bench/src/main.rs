@@ -101,11 +101,14 @@ async fn run(args: &Args) -> Result<()> {
     twenty(&daemon, args.runs, &mut report).await?;
     after_all_that(&daemon, &mut report).await?;
     daemon.end()?;
-    if args.json {
-        println!("{}", report.json()?)
+    let text = if args.json {
+        report.json()?
+            + "
+"
     } else {
-        print!("{}", report.table())
-    }
+        report.table()
+    };
+    print!("{text}");
     Ok(())
 }
 

@@ -57,8 +57,11 @@ impl Row {
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (*sorted.first()?, *sorted.last()?);
         let half = sorted.len() / 2;
-        let middle =
-            if sorted.len() % 2 == 0 { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] };
+        let middle = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(sorted[half - 1], sorted[half])
+        } else {
+            sorted[half]
+        };
         Some([low, middle, high])
     }
 }

@@ -115,7 +115,7 @@ fn in_words(event: &WatchEvent<DynamicObject>, seen: &mut BTreeSet<String>) -> O
 fn facts(object: &Value) -> Vec<String> {
     let mut facts = Vec::new();
     let mut note = |name: &str, value: &Value| {
-        if !value.is_null() && *value != Value::from(0) {
+        if !value.is_null() && value.as_i64() != Some(0) {
             facts.push(format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
         }
     };
