@@ -98,6 +98,11 @@ impl ImageStore {
         Ok(Arc::new(store))
     }
 
+    /// Where the images are. A new file `refs.json` is moved into it whenever names change.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The image that a name leads to: `postgres:14`, `repository@sha256:…`, or an image's id, `sha256:…`.
     /// `None` when it is not here, or not complete.
     pub fn resolve(&self, name: &str) -> Option<Image> {

@@ -99,7 +99,7 @@ pub(crate) fn container_config(parts: Parts<'_>) -> Result<ContainerConfig, Stri
         id: runtime_id(id),
         layers: image.layers,
         argv,
-        env: environment(pod, &image.env, &parts.env),
+        env: environment(pod, container, &image.env, &parts.env),
         cwd,
         mounts: parts.mounts,
         security: parts.security,
@@ -110,13 +110,17 @@ pub(crate) fn container_config(parts: Parts<'_>) -> Result<ContainerConfig, Stri
     })
 }
 
-/// The image's environment under the container's, with a PATH and a HOSTNAME in any case.
-fn environment(pod: &Pod, image: &[String], own: &[(String, String)]) -> Vec<String> {
+/// The image's environment under the container's, with a PATH and a HOSTNAME in any case, and a TERM where
+/// there is a terminal.
+fn environment(pod: &Pod, container: &Container, image: &[String], own: &[(String, String)]) -> Vec<String> {
     let set = |key: &str| own.iter().any(|(held, _)| held == key);
     let key = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
     let mut out: Vec<String> = image.iter().filter(|entry| !set(&key(entry))).cloned().collect();
     if !set("PATH") && !out.iter().any(|entry| entry.starts_with("PATH=")) {
         out.insert(0, DEFAULT_PATH.to_owned());
+    }
+    if container.tty == Some(true) && !set("TERM") && !out.iter().any(|entry| entry.starts_with("TERM=")) {
+        out.push("TERM=xterm".to_owned());
     }
     if !set("HOSTNAME") {
         out.push(format!("HOSTNAME={}", crate::etc_files::hostname(pod)));
@@ -126,6 +130,7 @@ fn environment(pod: &Pod, image: &[String], own: &[(String, String)]) -> Vec<Str
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use serde_json::json;
 

@@ -41,10 +41,16 @@ fn lines(map: Option<&BTreeMap<String, String>>) -> String {
     lines.join("\n")
 }
 
-/// The value of a resource such as `limits.memory`, divided by the divisor and rounded up.
-pub(crate) fn resource(pod: &Pod, container: &Container, selector: &ResourceFieldSelector) -> Option<String> {
+/// The value of a resource such as `limits.memory`, divided by the divisor and rounded up. A container
+/// without a limit may use the whole node (`MergeContainerResourceLimits`).
+pub(crate) fn resource(
+    pod: &Pod,
+    container: &Container,
+    selector: &ResourceFieldSelector,
+    around: Surroundings<'_>,
+) -> Option<String> {
     let container = match &selector.container_name {
-        Some(name) if !name.is_empty() => pod.spec.as_ref()?.containers.iter().find(|c| c.name == *name)?,
+        Some(name) if !name.is_empty() => crate::records::find(pod, name)?,
         _ => container,
     };
     let (list, resource) = selector.resource.split_once('.')?;
@@ -54,10 +60,14 @@ pub(crate) fn resource(pod: &Pod, container: &Container, selector: &ResourceFiel
         "requests" => resources.and_then(|r| r.requests.as_ref()),
         _ => return None,
     };
-    let held = map.and_then(|m| m.get(resource)).map_or("0", |q| q.0.as_str());
+    let held = match (map.and_then(|m| m.get(resource)), list, resource) {
+        (Some(amount), ..) => Quantity::parse(&amount.0).ok()?.milli_value(),
+        (None, "limits", "memory") => around.node_memory.saturating_mul(1000),
+        (None, "limits", "cpu") => around.node_cpu_millis,
+        _ => 0,
+    };
     let divisor = selector.divisor.as_ref().map_or("1", |q| q.0.as_str());
     let divisor = if divisor.is_empty() || divisor == "0" { "1" } else { divisor };
-    let held = Quantity::parse(held).ok()?.milli_value();
     let divisor = Quantity::parse(divisor).ok()?.milli_value().max(1);
     Some((held / divisor + i64::from(held % divisor > 0)).to_string())
 }

@@ -48,6 +48,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) pod_ip: &'a str,
     /// The node's address.
     pub(crate) host_ip: &'a str,
+    /// Bytes of memory of the node: the limit of a container that has none.
+    pub(crate) node_memory: i64,
+    /// Thousandths of processors of the node, for the same.
+    pub(crate) node_cpu_millis: i64,
 }
 
 /// The environment of `container`, in order, as `KEY=value`; later entries win over the image's.
@@ -195,7 +199,7 @@ fn referenced(
     if let Some(resource) = &from.resource_field_ref {
         let unknown =
             || EnvError::UnknownField { variable: variable.name.clone(), path: resource.resource.clone() };
-        return downward::resource(pod, container, resource).map(Some).ok_or_else(unknown);
+        return downward::resource(pod, container, resource, around).map(Some).ok_or_else(unknown);
     }
     Ok(None)
 }
@@ -245,6 +249,7 @@ pub(crate) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Stri
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use k8s_openapi::api::core::v1::{ConfigMap, Secret};
     use serde_json::json;
@@ -272,7 +277,12 @@ mod tests {
         }))
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        let around = Surroundings { pod_ip: "10.42.0.7", host_ip: "10.0.0.1" };
+        let around = Surroundings {
+            pod_ip: "10.42.0.7",
+            host_ip: "10.0.0.1",
+            node_memory: 1 << 30,
+            node_cpu_millis: 2000,
+        };
         environment(&pod, container, &world(), around)
             .map(|all| all.into_iter().map(|(k, v)| format!("{k}={v}")).collect())
             .map_err(|e| e.to_string())
@@ -287,6 +297,8 @@ mod tests {
             {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+            {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}},
             {"name": "NONE", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "x", "optional": true}}},
         ]);
         assert_eq!(
@@ -299,7 +311,9 @@ mod tests {
                 "PASSWORD=hunter2",
                 "ME=db-0",
                 "IP=10.42.0.7",
-                "APP=db"
+                "APP=db",
+                "MEMORY=1024",
+                "CPU=0"
             ]
         );
     }

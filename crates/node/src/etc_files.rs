@@ -98,6 +98,7 @@ pub(crate) fn resolv_conf(pod: &Pod, cluster_dns: &str, cluster_domain: &str, ho
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use serde_json::json;
 

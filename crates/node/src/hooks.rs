@@ -1,7 +1,6 @@
 //! Commands inside containers on the node's own behalf: exec probes and lifecycle hooks.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 use runtime::{ExecConfig, Runtime};
+use tokio::net::unix::pipe;
 
 use crate::probes::{Target, http_hook};
 
 /// How much of a command's output is kept, in bytes (upstream: 10 KiB).
-const KEPT_OUTPUT: u64 = 10 * 1024;
+const KEPT_OUTPUT: usize = 10 * 1024;
 
 /// What a command said and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,24 +44,58 @@ impl ExecInContainer for RuntimeExec {
             .map_err(|e| format!("pipe for a command's output: {e}"))?;
         let errors: OwnedFd = writer.try_clone().map_err(|e| format!("pipe for a command's output: {e}"))?;
         let config = ExecConfig { argv, stdin: None, stdout: Some(writer), stderr: Some(errors), tty: false };
-        let output = tokio::task::spawn_blocking(move || read_some(reader));
-        let ended = self.runtime.exec(&self.sandbox, &self.container, config).await;
+        let mut output = Kept::of(reader).map_err(|e| format!("pipe for a command's output: {e}"))?;
+        let running = self.runtime.exec(&self.sandbox, &self.container, config);
+        tokio::pin!(running);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut running => break ended,
+                () = output.read_more(), if !output.over => {}
+            }
+        };
         let exit_code = ended.map_err(|e| e.to_string())?;
-        let text = output.await.unwrap_or_default();
-        Ok(Output { exit_code, text })
+        // What the command left behind may hold the pipe for ever: what is in it now is all that counts.
+        output.read_rest();
+        Ok(Output { exit_code, text: String::from_utf8_lossy(&output.kept).into_owned() })
     }
 }
 
-fn read_some(reader: OwnedFd) -> String {
-    let mut file = std::fs::File::from(reader);
-    let mut kept = Vec::new();
-    let first = (&mut file).take(KEPT_OUTPUT).read_to_end(&mut kept);
-    // What is not kept is still read, or the command would block on a full pipe.
-    let rest = std::io::copy(&mut file, &mut std::io::sink());
-    if let Err(error) = first.and(rest.map(|_| 0)) {
-        tracing::debug!("output of a command: {error}");
+/// Reads a command's output and keeps the beginning. The rest is still read, or the command would block on
+/// a full pipe.
+struct Kept {
+    pipe: pipe::Receiver,
+    kept: Vec<u8>,
+    over: bool,
+}
+
+impl Kept {
+    fn of(reader: OwnedFd) -> std::io::Result<Self> {
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        Ok(Self { pipe: pipe::Receiver::from_owned_fd(reader)?, kept: Vec::new(), over: false })
     }
-    String::from_utf8_lossy(&kept).into_owned()
+
+    async fn read_more(&mut self) {
+        match self.pipe.readable().await {
+            Ok(()) => self.read_rest(),
+            Err(_) => self.over = true,
+        }
+    }
+
+    fn read_rest(&mut self) {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.pipe.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    let room = KEPT_OUTPUT - self.kept.len();
+                    self.kept.extend_from_slice(&buffer[..count.min(room)]);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        self.over = true;
+    }
 }
 
 /// Runs a postStart or preStop hook: exec, httpGet or sleep (`core/v1.LifecycleHandler`).

@@ -17,6 +17,8 @@ use runtime::Runtime;
 use tokio::sync::Semaphore;
 use volumes::Volumes;
 
+use crate::env::Surroundings;
+
 /// The node's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -69,8 +71,12 @@ pub(crate) struct Host {
     pub(crate) volumes: Arc<Volumes>,
     pub(crate) images: Arc<ImageStore>,
     pub(crate) starting: Semaphore,
+    /// The node's address, as text.
+    pub(crate) host_ip: String,
     /// Bytes of memory of the machine.
     pub(crate) memory: i64,
+    /// Thousandths of the machine's processors.
+    pub(crate) cpu_millis: i64,
 }
 
 impl Host {
@@ -78,7 +84,9 @@ impl Host {
         let recorder = Recorder::new(parts.client.clone(), "kubelet", &config.name);
         let executor = Executor::new(parts.client.clone(), Arc::clone(&parts.informers), recorder.clone());
         Self {
+            host_ip: config.host_ip.to_string(),
             memory: crate::registration::machine_memory(),
+            cpu_millis: crate::registration::machine_cpus() * 1000,
             config,
             client: parts.client,
             informers: parts.informers,
@@ -95,6 +103,12 @@ impl Host {
     /// The folder of one pod's files.
     pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
         self.config.pods_dir.join(uid)
+    }
+
+    /// What a pod with this address may be told of where it is.
+    pub(crate) fn surroundings<'a>(&'a self, pod_ip: &'a str) -> Surroundings<'a> {
+        let (node_memory, node_cpu_millis) = (self.memory, self.cpu_millis);
+        Surroundings { pod_ip, host_ip: &self.host_ip, node_memory, node_cpu_millis }
     }
 
     /// Tells people what happened to a pod.

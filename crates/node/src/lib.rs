@@ -13,6 +13,7 @@ mod etc_files;
 mod exec;
 mod hooks;
 mod host;
+mod inotify;
 mod logs;
 mod manager;
 mod pod_volumes;
@@ -22,6 +23,8 @@ mod records;
 mod registration;
 mod resources;
 mod security;
+mod services;
+mod sub_path;
 mod tty;
 mod volume_plan;
 mod worker;
@@ -31,7 +34,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use planner::pod_actions::{Record, RecordState};
+use planner::pod_actions::{ContainerId, Record, RecordState};
 
 pub use exec::{Exec, ExecRequest};
 pub use host::{Config, Parts};
@@ -67,6 +70,9 @@ pub enum Error {
     /// What ran before cannot be looked at.
     #[error("pods that ran before cannot be found: {0}")]
     Recover(#[source] runtime::Error),
+    /// The addresses of former pods cannot be given back.
+    #[error("addresses of former pods: {0}")]
+    Leases(#[source] network::NetworkError),
     /// No such pod here.
     #[error("pod {namespace}/{name} is not on this node")]
     NoSuchPod {
@@ -106,7 +112,7 @@ impl Node {
         let registered = registration::register(&host).await;
         registered.map_err(|source| Error::Register { name: host.config.name.clone(), source })?;
         let manager = Manager::new(Arc::clone(&host));
-        manager.start().await.map_err(Error::Recover)?;
+        manager.start().await?;
         Ok(Self { host, manager })
     }
 
@@ -115,7 +121,9 @@ impl Node {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(registration::heartbeat(Arc::clone(&self.host)));
         tasks.spawn(Arc::clone(&self.manager).follow_runtime());
+        tasks.spawn(Arc::clone(&self.manager).follow_images());
         tasks.spawn(provisioning::run(Arc::clone(&self.host)));
+        tasks.spawn(services::run(Arc::clone(&self.host)));
         shutdown.await;
         tasks.shutdown().await;
     }
@@ -131,16 +139,15 @@ impl Node {
         query: LogQuery,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, Error> {
         let handle = self.find(name)?;
-        let records = handle.records();
-        let run = pick_run(&records.borrow(), name, previous)?;
-        let path = pod_volumes::log_path(&self.host, &handle.uid, &run.id);
-        if !path.exists() {
-            return Err(Error::NotStarted(format!(
-                "container \"{}\" in pod \"{}\" has written no log: it could not be started",
-                name.container, name.pod
-            )));
-        }
-        let ended = move || !records.borrow().iter().any(|r| r.id == run.id && r.is_alive());
+        let mut records = handle.records();
+        let logged = pod_volumes::logged_attempts(&self.host, &handle.uid, &name.container);
+        let attempt = pick_attempt(&records.borrow(), &logged, name, previous)?;
+        let id = ContainerId { name: name.container.clone(), attempt };
+        let path = pod_volumes::log_path(&self.host, &handle.uid, &id);
+        let ended = async move {
+            // Without a worker there is no run either.
+            let _ = records.wait_for(|all| !all.iter().any(|r| r.id == id && r.is_alive())).await;
+        };
         Ok(logs::read(path, query, ended))
     }
 
@@ -153,16 +160,15 @@ impl Node {
         let run = {
             let records = handle.records();
             let records = records.borrow();
-            pick_run(&records, name, false)?
+            let running = |r: &&Record| r.id.name == name.container && is_running(r);
+            records.iter().find(running).map(|r| r.id.clone())
         };
-        if !matches!(run.state, RecordState::Running { .. }) {
-            return Err(Error::NotStarted(format!(
-                "container \"{}\" in pod \"{}\" is not running",
-                name.container, name.pod
-            )));
-        }
+        let run = run.ok_or_else(|| {
+            let (container, pod) = (&name.container, &name.pod);
+            Error::NotStarted(format!("container \"{container}\" in pod \"{pod}\" is not running"))
+        })?;
         let runtime = Arc::clone(&self.host.runtime);
-        exec::start(runtime, handle.uid.clone(), container_config::runtime_id(&run.id), request)
+        exec::start(runtime, handle.uid.clone(), container_config::runtime_id(&run), request)
             .map_err(|source| Error::Io { doing: "exec", source })
     }
 
@@ -173,17 +179,36 @@ impl Node {
     }
 }
 
-fn pick_run(records: &[Record], name: &ContainerName, previous: bool) -> Result<Record, Error> {
-    let mut runs: Vec<&Record> = records.iter().filter(|r| r.id.name == name.container).collect();
-    runs.sort_by_key(|r| std::cmp::Reverse(r.id.attempt));
+fn is_running(record: &Record) -> bool {
+    matches!(record.state, RecordState::Running { .. })
+}
+
+/// Which run's log is asked for. The runs of a lost sandbox have no records any more, but they have logs.
+fn pick_attempt(
+    records: &[Record],
+    logged: &[u32],
+    name: &ContainerName,
+    previous: bool,
+) -> Result<u32, Error> {
+    let recorded = records.iter().filter(|r| r.id.name == name.container).map(|r| r.id.attempt);
+    let current = recorded.max().or_else(|| logged.iter().copied().max());
     let (container, pod) = (&name.container, &name.pod);
-    match (previous, runs.first(), runs.get(1)) {
-        (false, Some(run), _) | (true, _, Some(run)) => Ok((*run).clone()),
-        (false, None, _) => {
+    if previous {
+        let before =
+            logged.iter().copied().filter(|attempt| current.is_some_and(|last| *attempt < last)).max();
+        return before.ok_or_else(|| {
+            Error::NotStarted(format!(
+                "previous terminated container \"{container}\" in pod \"{pod}\" not found"
+            ))
+        });
+    }
+    match current {
+        Some(attempt) if logged.contains(&attempt) => Ok(attempt),
+        Some(_) => Err(Error::NotStarted(format!(
+            "container \"{container}\" in pod \"{pod}\" has written no log: it could not be started"
+        ))),
+        None => {
             Err(Error::NotStarted(format!("container \"{container}\" in pod \"{pod}\" is waiting to start")))
         }
-        (true, _, None) => Err(Error::NotStarted(format!(
-            "previous terminated container \"{container}\" in pod \"{pod}\" not found"
-        ))),
     }
 }

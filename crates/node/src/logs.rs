@@ -1,23 +1,19 @@
 //! Reads the logs of containers: CRI's format, tail, since, follow (`pkg/kubelet/kuberuntime/logs`).
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use rustix::fs::inotify;
 use tokio::io::AsyncReadExt;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+
+use crate::inotify::{Watch, WatchFlags};
 
 /// How much is read from the file at a time, in bytes.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for a slow client; reading stops while they do.
 const CHUNKS_WAITING: usize = 8;
-/// How often a follower looks whether the container has ended, when nothing is written.
-const END_CHECK: Duration = Duration::from_secs(1);
 
 /// Which lines, and how (`core/v1.PodLogOptions`).
 #[derive(Clone, Debug, Default)]
@@ -34,15 +30,15 @@ pub struct LogQuery {
     pub limit_bytes: Option<u64>,
 }
 
-/// The lines of the log at `path`. `ended` tells whether the container writes no more.
+/// The lines of the log at `path`. `ended` resolves when the container writes no more.
 pub(crate) fn read(
     path: PathBuf,
     query: LogQuery,
-    ended: impl Fn() -> bool + Send + Sync + 'static,
+    ended: impl Future<Output = ()> + Send + 'static,
 ) -> BoxStream<'static, std::io::Result<Bytes>> {
     let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
     tokio::spawn(async move {
-        if let Err(error) = pump(&path, &query, &ended, &sender).await {
+        if let Err(error) = pump(&path, &query, ended, &sender).await {
             // A client that has gone is no error.
             let _ = sender.send(Err(error)).await;
         }
@@ -53,10 +49,12 @@ pub(crate) fn read(
 async fn pump(
     path: &Path,
     query: &LogQuery,
-    ended: &(impl Fn() -> bool + Send + Sync),
+    ended: impl Future<Output = ()> + Send,
     sender: &mpsc::Sender<std::io::Result<Bytes>>,
 ) -> std::io::Result<()> {
-    let watch = if query.follow { Some(Watch::of(path)?) } else { None };
+    let watch = if query.follow { Some(Watch::of(path, WatchFlags::MODIFY)?) } else { None };
+    tokio::pin!(ended);
+    let mut last_round = false;
     let mut file = tokio::fs::File::open(path).await?;
     let mut lines = Lines::new(query);
     if let Some(tail) = query.tail_lines {
@@ -64,8 +62,6 @@ async fn pump(
     }
     let mut buffer = vec![0; CHUNK];
     loop {
-        // Asked before reading: what was written before the end is read in this round.
-        let last_round = ended();
         loop {
             let count = file.read(&mut buffer).await?;
             if count == 0 {
@@ -80,8 +76,10 @@ async fn pump(
             }
         }
         match &watch {
+            // Everything is in the file when the end is told: one more round finds it.
             Some(watch) if !last_round => tokio::select! {
                 changed = watch.changed() => changed?,
+                () = &mut ended => last_round = true,
                 () = sender.closed() => return Ok(()),
             },
             _ => return Ok(()),
@@ -179,32 +177,6 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Hears of writes to a file.
-struct Watch(AsyncFd<OwnedFd>);
-
-impl Watch {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        use inotify::{CreateFlags, WatchFlags};
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        // CLOSE_WRITE: the shim closes the log when the container has ended.
-        inotify::add_watch(&inotify, path, WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE)?;
-        Ok(Self(crate::async_fd::watch(inotify)?))
-    }
-
-    /// Resolves when something was written, and after a second in any case: the log is closed a moment
-    /// before the container's end is known.
-    async fn changed(&self) -> std::io::Result<()> {
-        let Ok(ready) = tokio::time::timeout(END_CHECK, self.0.readable()).await else { return Ok(()) };
-        let mut ready = ready?;
-        let mut events = [0; 4096];
-        match rustix::io::read(self.0.get_ref(), &mut events[..]) {
-            Ok(_) | Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::TryStreamExt;
@@ -220,7 +192,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         std::fs::write(&path, LOG).unwrap();
-        let chunks: Vec<Bytes> = read(path, query, || true).try_collect().await.unwrap();
+        let chunks: Vec<Bytes> = read(path, query, async {}).try_collect().await.unwrap();
         String::from_utf8(chunks.concat()).unwrap()
     }
 
@@ -243,22 +215,20 @@ mod tests {
     #[tokio::test]
     async fn following_sees_what_is_written_later_and_ends_with_the_container() {
         use std::io::Write;
-        use std::sync::Arc;
-        use std::sync::atomic::{AtomicBool, Ordering};
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         std::fs::write(&path, LOG).unwrap();
-        let over = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&over);
+        let (over, ended) = tokio::sync::oneshot::channel::<()>();
         let query = LogQuery { follow: true, ..LogQuery::default() };
-        let mut stream = read(path.clone(), query, move || ended.load(Ordering::Acquire));
+        let mut stream = read(path.clone(), query, async { ended.await.unwrap() });
         assert_eq!(stream.try_next().await.unwrap().unwrap(), "one\ntwo\nthree\n");
         let mut file = std::fs::File::options().append(true).open(&path).unwrap();
-        over.store(true, Ordering::Release);
         file.write_all(b"2026-01-01T00:00:04Z stdout F four\n").unwrap();
-        drop(file);
         assert_eq!(stream.try_next().await.unwrap().unwrap(), "four\n");
+        file.write_all(b"2026-01-01T00:00:05Z stdout F five\n").unwrap();
+        over.send(()).unwrap();
+        assert_eq!(stream.try_next().await.unwrap().unwrap(), "five\n");
         assert!(stream.try_next().await.unwrap().is_none());
     }
 }

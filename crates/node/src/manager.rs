@@ -1,31 +1,35 @@
 //! Which pods this node runs: starts a worker for each, and passes on what changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use k8s_openapi::api::core::v1::Pod;
-use planner::{Change, Key, Object};
+use planner::{Change, Key, Object, World};
 use runtime::SandboxStatus;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::host::Host;
+use crate::inotify::{Watch, WatchFlags};
 use crate::worker::{self, Handle};
+use crate::{Error, pod_volumes};
 
 /// The workers by pod uid.
 pub(crate) struct Manager {
     host: Arc<Host>,
     workers: Mutex<HashMap<String, Arc<Handle>>>,
+    /// Sandboxes that ran before this stead did, and wait for the workers of their pods.
+    found: Mutex<HashMap<String, SandboxStatus>>,
 }
 
 impl Manager {
     pub(crate) fn new(host: Arc<Host>) -> Arc<Self> {
-        Arc::new(Self { host, workers: Mutex::default() })
+        Arc::new(Self { host, workers: Mutex::default(), found: Mutex::default() })
     }
 
     /// The worker of a pod.
     pub(crate) fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<Arc<Handle>> {
-        let workers = self.lock();
+        let workers = lock(&self.workers);
         if let Some(handle) = workers.get(uid) {
             return Some(Arc::clone(handle));
         }
@@ -35,43 +39,68 @@ impl Manager {
 
     /// Takes over what ran before, begins with the pods that the API has for this node, and follows changes.
     /// The informers must be synced: a pod that is only not heard of yet would be taken for a deleted one.
-    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), runtime::Error> {
-        let mut found: HashMap<String, SandboxStatus> = HashMap::new();
-        for sandbox in self.host.runtime.list_pod_sandboxes().await? {
-            found.insert(sandbox.config.id.clone(), sandbox);
-        }
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let sandboxes = self.host.runtime.list_pod_sandboxes().await.map_err(Error::Recover)?;
+        let found = sandboxes.into_iter().map(|sandbox| (sandbox.config.id.clone(), sandbox));
+        *lock(&self.found) = found.collect();
+        self.forget_strangers().await?;
+        // Former pods come first: a successor of the same name must know of them before it begins.
+        let ours: HashSet<String> = self.our_pods().iter().map(|pod| uid_of(pod).to_owned()).collect();
+        self.end_former(|uid| !ours.contains(uid));
         let listener = Arc::downgrade(self);
         // Listening begins before looking: what comes twice is taken once.
-        self.host.informers.on_change(move |_, change| {
+        self.host.informers.on_change(move |world, change| {
             if let Some(manager) = listener.upgrade() {
-                manager.changed(change);
+                manager.changed(world, change);
             }
         });
-        let pods: Vec<Arc<Pod>> = {
-            let world = self.host.informers.world();
-            world.pods.iter().filter(|pod| self.is_ours(pod)).cloned().collect()
-        };
-        for pod in pods {
-            let uid = pod.metadata.uid.clone().unwrap_or_default();
-            self.begin(pod, found.remove(&uid).map(|sandbox| sandbox.pid));
+        for pod in self.our_pods() {
+            self.begin(pod);
         }
-        for sandbox in found.into_values() {
+        self.end_former(|_| true);
+        Ok(())
+    }
+
+    fn our_pods(&self) -> Vec<Arc<Pod>> {
+        let world = self.host.informers.world();
+        world.pods.iter().filter(|pod| self.is_ours(pod)).cloned().collect()
+    }
+
+    /// Gives back the addresses, and removes the files, of pods of which there is neither an object nor a
+    /// sandbox: stead died between the end of their processes and the end of the rest.
+    async fn forget_strangers(&self) -> Result<(), Error> {
+        let mut known: HashSet<String> = lock(&self.found).keys().cloned().collect();
+        known.extend(self.our_pods().iter().map(|pod| uid_of(pod).to_owned()));
+        let given_back = self.host.network.retain(known.clone()).await.map_err(Error::Leases)?;
+        for lease in given_back {
+            tracing::info!(pod = %lease.pod.name, ip = %lease.ip, "address of a former pod given back");
+        }
+        pod_volumes::forget_strangers(&self.host, &known).await;
+        Ok(())
+    }
+
+    /// Ends the sandboxes found whose pods are gone from the API.
+    fn end_former(self: &Arc<Self>, is_former: impl Fn(&str) -> bool) {
+        let former: Vec<SandboxStatus> =
+            lock(&self.found).values().filter(|sandbox| is_former(&sandbox.config.id)).cloned().collect();
+        for sandbox in former {
             tracing::info!(pod = %sandbox.config.name, "its pod is gone from the API: it is ended");
             let pod = former_pod(&self.host, &sandbox);
-            if let Some(handle) = self.begin(Arc::new(pod), Some(sandbox.pid)) {
-                handle.remove();
-            }
+            self.begin(Arc::new(pod)).remove();
         }
-        Ok(())
     }
 
     /// Hands on what the runtime tells, for ever.
     pub(crate) async fn follow_runtime(self: Arc<Self>) {
         let mut events = self.host.runtime.events();
+        // What happened before anybody listened.
+        for handle in self.all() {
+            handle.runtime_changed();
+        }
         loop {
             let concerned: Vec<Arc<Handle>> = match events.recv().await {
-                Ok(event) => self.lock().get(&event.sandbox).cloned().into_iter().collect(),
-                Err(RecvError::Lagged(_)) => self.lock().values().cloned().collect(),
+                Ok(event) => lock(&self.workers).get(&event.sandbox).cloned().into_iter().collect(),
+                Err(RecvError::Lagged(_)) => self.all(),
                 Err(RecvError::Closed) => return,
             };
             for handle in concerned {
@@ -80,33 +109,41 @@ impl Manager {
         }
     }
 
+    /// Wakes the pods whenever the images have changed: one of them may wait for one.
+    pub(crate) async fn follow_images(self: Arc<Self>) {
+        // Names change by a new file in the place of the old one, whichever process did it.
+        let watch = match Watch::of(self.host.images.dir(), WatchFlags::MOVED_TO) {
+            Ok(watch) => watch,
+            Err(error) => return tracing::warn!("images cannot be watched: {error}"),
+        };
+        while watch.changed().await.is_ok() {
+            for handle in self.all() {
+                handle.wake();
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Handle>> {
+        lock(&self.workers).values().cloned().collect()
+    }
+
     fn is_ours(&self, pod: &Pod) -> bool {
         let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
         node == Some(self.host.config.name.as_str())
     }
 
-    fn changed(self: &Arc<Self>, change: &Change) {
-        match (&change.old, &change.new) {
-            (_, Some(Object::Pod(pod))) if self.is_ours(pod) => {
-                // A successor of the same name may arrive as a change of the former pod.
-                if let Some(Object::Pod(old)) = &change.old
-                    && old.metadata.uid != pod.metadata.uid
-                {
-                    self.gone(old);
-                }
-                self.begin(Arc::clone(pod), None);
-            }
-            (Some(Object::Pod(pod)), None) => self.gone(pod),
-            (old, new) => {
-                let Some(object) = new.as_ref().or(old.as_ref()) else { return };
-                self.wake_dependents(object);
-            }
+    /// Changes may be told in another order than they came: what counts is what the world has now.
+    fn changed(self: &Arc<Self>, world: &World, change: &Change) {
+        let Some(object) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        let Object::Pod(pod) = object else { return self.wake_dependents(object) };
+        let key = Key::of(&pod.metadata);
+        let current = world.pods.get(&key.namespace, &key.name).filter(|pod| self.is_ours(pod));
+        let uid = current.map_or("", |pod| uid_of(pod));
+        for former in self.all().iter().filter(|handle| handle.key == key && handle.uid != uid) {
+            former.remove();
         }
-    }
-
-    fn gone(&self, pod: &Pod) {
-        if let Some(handle) = self.lock().get(pod.metadata.uid.as_deref().unwrap_or_default()) {
-            handle.remove();
+        if let Some(pod) = current {
+            self.begin(Arc::clone(pod));
         }
     }
 
@@ -123,20 +160,21 @@ impl Manager {
             return;
         }
         let namespace = object.metadata().namespace.as_deref();
-        let workers = self.lock();
+        let workers = lock(&self.workers);
         for handle in workers.values().filter(|h| namespace.is_none_or(|n| n == h.key.namespace)) {
             handle.dependency_changed();
         }
     }
 
-    /// Passes the pod on to its worker, or starts one; answers the worker's handle when it was started.
-    fn begin(self: &Arc<Self>, pod: Arc<Pod>, found: Option<Option<u32>>) -> Option<Arc<Handle>> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let mut workers = self.lock();
+    /// Passes the pod on to its worker, or starts one.
+    fn begin(self: &Arc<Self>, pod: Arc<Pod>) -> Arc<Handle> {
+        let uid = uid_of(&pod).to_owned();
+        let mut workers = lock(&self.workers);
         if let Some(handle) = workers.get(&uid) {
             handle.update(pod);
-            return None;
+            return Arc::clone(handle);
         }
+        let found = lock(&self.found).remove(&uid).map(|sandbox| sandbox.pid);
         let handle = Handle::new(pod);
         if workers.values().any(|other| other.key == handle.key) {
             handle.set_predecessor(true);
@@ -148,22 +186,26 @@ impl Manager {
             worker::run(Arc::clone(&manager.host), Arc::clone(&worker_handle), found).await;
             manager.finished(&worker_handle);
         });
-        Some(handle)
+        handle
     }
 
     /// A pod has ended for good: its name is free for a successor.
     fn finished(&self, handle: &Handle) {
-        let mut workers = self.lock();
+        let mut workers = lock(&self.workers);
         workers.remove(&handle.uid);
         let mut same = workers.values().filter(|other| other.key == handle.key);
         if let (Some(successor), None) = (same.next(), same.next()) {
             successor.set_predecessor(false);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Handle>>> {
-        self.workers.lock().unwrap_or_else(|e| e.into_inner())
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn uid_of(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
 /// What is known of a pod whose object is gone but whose sandbox is not.

@@ -3,7 +3,7 @@
 //! Everything lives below the pod's folder: `volumes/<name>`, `etc/`, `logs/<container>/<attempt>.log` and
 //! `messages/`. A claim's data lives elsewhere and is only mounted into containers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use planner::pod_actions::ContainerId;
 use runtime::Mount;
 use volumes::{EmptyDir, FsGroupChangePolicy, Medium, ProjectedFile, VolumeError};
 
-use crate::env::Surroundings;
 use crate::etc_files;
 use crate::host::Host;
+use crate::sub_path;
 use crate::volume_plan::{FileToWrite, Missing, Source, source};
 
 /// Where the host keeps its own resolvers.
@@ -57,21 +57,33 @@ fn volumes_dir(host: &Host, uid: &str) -> PathBuf {
     host.pod_dir(uid).join("volumes")
 }
 
-/// Makes all volumes of the pod; doing it again changes nothing. Answers where each is on the host.
-pub(crate) async fn prepare(
-    host: &Arc<Host>,
-    pod: &Arc<Pod>,
-) -> Result<HashMap<String, PathBuf>, SetUpError> {
+/// Where the pod's volumes are, by name.
+pub(crate) type PodMounts = HashMap<String, PodMount>;
+
+/// A volume on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodMount {
+    pub(crate) path: PathBuf,
+    /// No container may write it: what the node keeps current is not theirs.
+    pub(crate) read_only: bool,
+}
+
+/// Makes all volumes of the pod; doing it again changes nothing. `in_use`: its containers ran before, and
+/// what they have made of the owners of their files is left alone. Answers where each volume is on the host.
+pub(crate) async fn prepare(host: &Arc<Host>, pod: &Arc<Pod>, in_use: bool) -> Result<PodMounts, SetUpError> {
     let planned = plan(host, pod)?;
     let (host, pod) = (Arc::clone(host), Arc::clone(pod));
-    let made = tokio::task::spawn_blocking(move || set_up_all(&host, &pod, planned)).await;
-    made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    blocking(move || set_up_all(&host, &pod, planned, in_use)).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 fn plan(host: &Host, pod: &Pod) -> Result<Vec<(String, Source)>, Missing> {
-    let host_ip = host.config.host_ip.to_string();
     let ip = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default();
-    let around = Surroundings { pod_ip: &ip, host_ip: &host_ip };
+    let around = host.surroundings(&ip);
     let world = host.informers.world();
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
     volumes.map(|volume| Ok((volume.name.clone(), source(pod, volume, &world, around)?))).collect()
@@ -81,40 +93,44 @@ fn set_up_all(
     host: &Host,
     pod: &Pod,
     planned: Vec<(String, Source)>,
-) -> Result<HashMap<String, PathBuf>, SetUpError> {
+    in_use: bool,
+) -> Result<PodMounts, SetUpError> {
     let dir = volumes_dir(host, pod.metadata.uid.as_deref().unwrap_or_default());
-    let mut mounts = HashMap::new();
+    let mut mounts = PodMounts::new();
     for (name, source) in planned {
         let disk = |error| SetUpError::Disk { volume: name.clone(), source: error };
-        let path = match source {
+        let own = |path: &Path| if in_use { Ok(()) } else { own(pod, path) };
+        let (path, read_only) = match source {
             Source::EmptyDir { memory, size_limit } => {
                 let path = dir.join(&name);
                 let medium = if memory { Medium::Memory } else { Medium::Disk };
                 volumes::set_up_empty_dir(&path, &EmptyDir { medium, size_limit }).map_err(disk)?;
-                own(pod, &path).map_err(disk)?;
-                path
+                own(&path).map_err(disk)?;
+                (path, false)
             }
             Source::Files { files, secret } => {
                 let path = dir.join(&name);
                 let medium = if secret { Medium::Memory } else { Medium::Disk };
                 volumes::set_up_projected(&path, medium).map_err(disk)?;
                 volumes::write_projected(&path, &projected(files), fs_group(pod)).map_err(disk)?;
-                path
+                (path, true)
             }
             Source::HostPath { path, kind } => {
                 check_host_path(&name, &path, &kind)?;
-                path
+                (path, false)
             }
-            Source::Claim { volume, path } => {
+            Source::Claim { volume, path, read_only } => {
                 let path = match path {
                     Some(path) => path,
                     None => host.volumes.path(&volume).map_err(disk)?,
                 };
-                own(pod, &path).map_err(disk)?;
-                path
+                if !read_only {
+                    own(&path).map_err(disk)?;
+                }
+                (path, read_only)
             }
         };
-        mounts.insert(name, path);
+        mounts.insert(name, PodMount { path, read_only });
     }
     Ok(mounts)
 }
@@ -140,24 +156,28 @@ fn projected(files: Vec<FileToWrite>) -> Vec<ProjectedFile> {
     files.map(|FileToWrite { path, bytes, mode }| ProjectedFile { path, bytes, mode }).collect()
 }
 
+/// Checks a path of the host by its `type`. Without one a missing path becomes a folder, as container
+/// runtimes make it (containerd's `WithMounts`).
 fn check_host_path(volume: &str, path: &Path, kind: &str) -> Result<(), SetUpError> {
-    let wrong = |why: &str| {
-        Err(SetUpError::HostPath { volume: volume.to_owned(), path: path.to_owned(), why: why.to_owned() })
-    };
+    use std::os::unix::fs::FileTypeExt;
+    let wrong = |why: String| SetUpError::HostPath { volume: volume.to_owned(), path: path.to_owned(), why };
+    let cannot = |error: std::io::Error| wrong(format!("cannot be made: {error}"));
+    let made = std::fs::metadata(path).is_err();
     match kind {
-        "DirectoryOrCreate" if !path.exists() => match std::fs::create_dir_all(path) {
-            Ok(()) => Ok(()),
-            Err(error) => wrong(&format!("cannot be made: {error}")),
-        },
-        "FileOrCreate" if !path.exists() => match std::fs::File::create(path) {
-            Ok(_) => Ok(()),
-            Err(error) => wrong(&format!("cannot be made: {error}")),
-        },
-        "Directory" | "DirectoryOrCreate" if !path.is_dir() => wrong("is not a directory"),
-        "File" | "FileOrCreate" if !path.is_file() => wrong("is not a file"),
-        _ if !path.exists() => wrong("does not exist"),
-        _ => Ok(()),
+        "" | "DirectoryOrCreate" if made => std::fs::create_dir_all(path).map_err(cannot)?,
+        "FileOrCreate" if made => std::fs::File::create(path).map(drop).map_err(cannot)?,
+        _ => {}
     }
+    let there = std::fs::metadata(path).map_err(|_| wrong("does not exist".to_owned()))?.file_type();
+    let (fits, thing) = match kind {
+        "Directory" | "DirectoryOrCreate" => (there.is_dir(), "directory"),
+        "File" | "FileOrCreate" => (there.is_file(), "file"),
+        "Socket" => (there.is_socket(), "socket"),
+        "CharDevice" => (there.is_char_device(), "character device"),
+        "BlockDevice" => (there.is_block_device(), "block device"),
+        _ => (true, ""),
+    };
+    if fits { Ok(()) } else { Err(wrong(format!("is not a {thing}"))) }
 }
 
 /// Writes the files that show Secrets, ConfigMaps and the pod itself again, where they have changed.
@@ -168,8 +188,7 @@ pub(crate) async fn refresh_files(host: &Arc<Host>, pod: &Arc<Pod>) -> Result<()
         return Ok(());
     }
     let (host, pod) = (Arc::clone(host), Arc::clone(pod));
-    let written = tokio::task::spawn_blocking(move || set_up_all(&host, &pod, files)).await;
-    written.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map(|_| ())
+    blocking(move || set_up_all(&host, &pod, files, true)).await.map(|_| ())
 }
 
 /// Removes the pod's volumes; claims' data stays where it is.
@@ -183,8 +202,48 @@ pub(crate) async fn forget(host: &Arc<Host>, uid: &str) -> Result<(), VolumeErro
 }
 
 async fn remove(path: PathBuf) -> Result<(), VolumeError> {
-    let removed = tokio::task::spawn_blocking(move || volumes::tear_down(&path)).await;
-    removed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    blocking(move || volumes::tear_down(&path)).await
+}
+
+/// Removes what was left behind by pods that nobody knows any more: a crash fell between their end and the
+/// removal of their folder.
+pub(crate) async fn forget_strangers(host: &Arc<Host>, known: &HashSet<String>) {
+    let Ok(entries) = std::fs::read_dir(&host.config.pods_dir) else { return };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    for uid in names.filter(|uid| !known.contains(uid)) {
+        match forget(host, &uid).await {
+            Ok(()) => tracing::info!(%uid, "removed what a former pod left"),
+            Err(error) => tracing::warn!(%uid, "{error}"),
+        }
+    }
+}
+
+/// Removes the log and the last words of a run that nobody asks for any more.
+pub(crate) async fn forget_run(host: &Host, uid: &str, id: &ContainerId) -> std::io::Result<()> {
+    for path in [log_path(host, uid, id), message_path(host, uid, id)] {
+        match tokio::fs::remove_file(path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes the logs of all runs but `id`, which is about to begin, and the one before it.
+pub(crate) async fn forget_older_logs(host: &Host, uid: &str, id: &ContainerId) -> std::io::Result<()> {
+    for attempt in logged_attempts(host, uid, &id.name) {
+        if attempt + 1 < id.attempt {
+            forget_run(host, uid, &ContainerId { name: id.name.clone(), attempt }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Which runs of a container have a log, in any order.
+pub(crate) fn logged_attempts(host: &Host, uid: &str, container: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir(host.pod_dir(uid).join("logs").join(container));
+    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.strip_suffix(".log")?.parse().ok()).collect()
 }
 
 /// Writes hosts, hostname and resolv.conf for the pod.
@@ -219,27 +278,37 @@ pub(crate) fn etc_mounts(host: &Host, pod: &Pod, container: &Container) -> Vec<M
         .collect()
 }
 
-/// The mounts that the container asks for.
+/// The mounts that the container asks for. Those of a part of a volume (`subPath`) are bound below the pod's
+/// volumes first, anew for each run; `env` is for `subPathExpr`.
 pub(crate) fn container_mounts(
+    host: &Host,
+    uid: &str,
     container: &Container,
-    volumes: &HashMap<String, PathBuf>,
+    volumes: &PodMounts,
+    env: &[(String, String)],
 ) -> Result<Vec<Mount>, String> {
-    let asked = container.volume_mounts.iter().flatten();
-    let mounts = asked.map(|mount| {
-        let sub_path = mount.sub_path.as_deref().or(mount.sub_path_expr.as_deref());
-        if sub_path.is_some_and(|path| !path.is_empty()) {
-            return Err(format!(
-                "volumeMounts[{}].subPath of container {} is not served by stead yet: mount the whole volume",
-                mount.name, container.name
-            ));
-        }
-        let source = volumes.get(&mount.name).ok_or_else(|| {
+    let asked = container.volume_mounts.iter().flatten().enumerate();
+    let mounts = asked.map(|(index, mount)| {
+        let volume = volumes.get(&mount.name).ok_or_else(|| {
             format!("container {} mounts {:?}, which is no volume", container.name, mount.name)
         })?;
+        let source = match sub_path::of(mount, env)? {
+            None => volume.path.clone(),
+            Some(part) => {
+                // No volume is named like this.
+                let place = volumes_dir(host, uid).join(".subpaths").join(&container.name);
+                sub_path::bind(&volume.path, &part, &place.join(index.to_string())).map_err(|error| {
+                    format!(
+                        "failed to prepare subPath {part:?} for volumeMount {:?} of container {}: {error}",
+                        mount.name, container.name
+                    )
+                })?
+            }
+        };
         Ok(Mount {
-            source: source.clone(),
+            source,
             destination: PathBuf::from(&mount.mount_path),
-            read_only: mount.read_only.unwrap_or(false),
+            read_only: volume.read_only || mount.read_only.unwrap_or(false),
         })
     });
     mounts.collect()
@@ -250,12 +319,15 @@ pub(crate) fn log_path(host: &Host, uid: &str, id: &ContainerId) -> PathBuf {
     host.pod_dir(uid).join("logs").join(&id.name).join(format!("{}.log", id.attempt))
 }
 
+fn message_path(host: &Host, uid: &str, id: &ContainerId) -> PathBuf {
+    host.pod_dir(uid).join("messages").join(format!("{}.{}", id.name, id.attempt))
+}
+
 /// Makes the file into which a run may write its last words.
 pub(crate) fn termination_message(host: &Host, uid: &str, id: &ContainerId) -> std::io::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let dir = host.pod_dir(uid).join("messages");
-    std::fs::create_dir_all(&dir)?;
-    let path = dir.join(format!("{}.{}", id.name, id.attempt));
+    let path = message_path(host, uid, id);
+    std::fs::create_dir_all(host.pod_dir(uid).join("messages"))?;
     std::fs::File::create(&path)?;
     // Whatever user the container runs as may write it (upstream: 0666 too); the folder above is private.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;

@@ -4,6 +4,7 @@
 //! pod is Ready when it is ready; failures count by the period, as upstream's do.
 
 mod attempt;
+mod tls;
 
 pub(crate) use attempt::http_get as http_hook;
 
@@ -179,7 +180,8 @@ impl Worker {
                     }
                 }
             }
-            let waiting = !settled && self.role != Role::Liveness && !self.succeeds();
+            // A success on the way to its threshold counts by the period, too.
+            let waiting = !settled && self.role != Role::Liveness && !self.succeeds() && successes == 0;
             let pause = if waiting { retry.min(period) } else { period };
             retry = if waiting { retry.saturating_mul(2) } else { FIRST_RETRY };
             tokio::time::sleep(pause).await;

@@ -23,6 +23,12 @@ pub(crate) fn machine_memory() -> i64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// The processors that this process may use.
+pub(crate) fn machine_cpus() -> i64 {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    i64::try_from(count).unwrap_or(1)
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
@@ -51,9 +57,8 @@ fn node(host: &Host) -> Value {
 }
 
 fn status(host: &Host, held: Option<&Value>) -> Value {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let resources = json!({
-        "cpu": cpus.to_string(), "memory": format!("{}Ki", host.memory / 1024),
+        "cpu": (host.cpu_millis / 1000).to_string(), "memory": format!("{}Ki", host.memory / 1024),
         "pods": host.config.max_pods.to_string(), "ephemeral-storage": disk_bytes(host).to_string(),
     });
     let at = apimachinery::time::format_seconds(now());

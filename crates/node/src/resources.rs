@@ -116,16 +116,34 @@ fn oom_score(qos: Qos, asked: i64, node_memory: i64) -> i32 {
     }
 }
 
-/// The pod's limits: the sums of its containers', where all of them have one.
+/// What the pod needs at most: its containers run side by side, its init containers one after another and
+/// beside the sidecars before them (`AggregateContainerRequests` of `k8s.io/component-helpers/resource`).
+/// `None` when one of them has no such number.
+fn most(pod: &Pod, pick: impl Fn(&Container) -> Option<i64>) -> Option<i64> {
+    let spec = pod.spec.as_ref()?;
+    let (mut sidecars, mut highest) = (0, 0);
+    for container in spec.init_containers.iter().flatten() {
+        let own = pick(container)?;
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars += own;
+            highest = highest.max(sidecars);
+        } else {
+            highest = highest.max(sidecars + own);
+        }
+    }
+    let together = spec.containers.iter().map(pick).sum::<Option<i64>>()?;
+    Some(highest.max(sidecars + together))
+}
+
+/// The pod's limits: those of all its containers, where each of them has one.
 pub(crate) fn pod_resources(pod: &Pod) -> Resources {
-    let all = || pod.spec.iter().flat_map(|s| &s.containers);
-    let sum = |pick: &dyn Fn(&Container) -> Option<i64>| all().map(pick).sum::<Option<i64>>();
-    let cpu = sum(&|c| amount(limits(c), "cpu").map(Quantity::milli_value));
-    let requested: i64 = all()
-        .filter_map(|c| amount(requests(c), "cpu").or(amount(limits(c), "cpu")))
-        .map(Quantity::milli_value)
-        .sum();
-    let memory = sum(&|c| amount(limits(c), "memory").map(Quantity::value));
+    let cpu = most(pod, |c| amount(limits(c), "cpu").map(Quantity::milli_value));
+    let requested = most(pod, |c| {
+        let asked = amount(requests(c), "cpu").or(amount(limits(c), "cpu"));
+        Some(asked.map_or(0, Quantity::milli_value))
+    });
+    let requested = requested.unwrap_or(0);
+    let memory = most(pod, |c| amount(limits(c), "memory").map(Quantity::value));
     Resources {
         cpu_shares: Some(shares(Some(Quantity::from_millis(requested)))),
         cpu_quota: cpu.and_then(|millis| quota(Some(Quantity::from_millis(millis)))),
@@ -143,6 +161,7 @@ pub(crate) fn bytes(quantity: Option<&Text>) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use serde_json::{Value, json};
 
@@ -166,6 +185,19 @@ mod tests {
         for (resources, expected) in cases {
             assert_eq!(qos(&pod(resources.clone())), expected, "{resources}");
         }
+    }
+
+    #[test]
+    fn a_pod_s_limit_leaves_room_for_its_greatest_init_container() {
+        let limited = |memory: &str| json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+        let memory = |init: Value, containers: Value| {
+            let spec = json!({"initContainers": init, "containers": containers});
+            pod_resources(&serde_json::from_value(json!({"spec": spec})).unwrap()).memory_limit
+        };
+        let two = json!([limited("1Mi"), limited("2Mi")]);
+        assert_eq!(memory(json!([]), two.clone()), Some(3 << 20));
+        assert_eq!(memory(json!([limited("4Mi")]), two.clone()), Some(4 << 20));
+        assert_eq!(memory(json!([{"name": "free"}]), two), None);
     }
 
     #[test]

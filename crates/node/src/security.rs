@@ -164,6 +164,7 @@ fn capabilities(container: &Container) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use serde_json::{Value, json};
 

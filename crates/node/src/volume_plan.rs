@@ -51,6 +51,8 @@ pub(crate) enum Source {
         volume: String,
         /// Where it is on this node, when it is a path that somebody gave; `None` for stead's own volumes.
         path: Option<PathBuf>,
+        /// The pod wants it read-only.
+        read_only: bool,
     },
 }
 
@@ -82,7 +84,8 @@ pub(crate) fn source(
         return Ok(Source::HostPath { path: PathBuf::from(&host.path), kind });
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        return claimed(world, namespace, &claim.claim_name).map_err(missing);
+        let read_only = claim.read_only.unwrap_or(false);
+        return claimed(world, namespace, &claim.claim_name, read_only).map_err(missing);
     }
     if let Some(secret) = &volume.secret {
         let files = secret_files(world, namespace, secret).map_err(missing)?;
@@ -115,7 +118,7 @@ pub(crate) fn source(
     ))
 }
 
-fn claimed(world: &World, namespace: &str, name: &str) -> Result<Source, String> {
+fn claimed(world: &World, namespace: &str, name: &str, read_only: bool) -> Result<Source, String> {
     let claim = world
         .claims
         .get(namespace, name)
@@ -136,7 +139,7 @@ fn claimed(world: &World, namespace: &str, name: &str) -> Result<Source, String>
     if bound_to != claim.metadata.uid.as_deref() {
         return Err(format!("persistentvolume \"{volume}\" is bound to another claim than \"{name}\""));
     }
-    Ok(Source::Claim { volume: volume.to_owned(), path: foreign_path(found) })
+    Ok(Source::Claim { volume: volume.to_owned(), path: foreign_path(found), read_only })
 }
 
 /// The path of a volume that was written by hand (`local` or `hostPath`).
@@ -251,7 +254,7 @@ fn downward_files(
             (None, Some(resource)) => {
                 let first = pod.spec.as_ref().and_then(|s| s.containers.first());
                 first
-                    .and_then(|container| downward::resource(pod, container, resource))
+                    .and_then(|container| downward::resource(pod, container, resource, around))
                     .ok_or_else(|| format!("{} is not a resource", resource.resource))?
             }
             (None, None) => String::new(),
@@ -296,6 +299,7 @@ fn projected_files(
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use serde_json::{Value, json};
 
@@ -307,7 +311,7 @@ mod tests {
         .unwrap();
         let mut world = World::default();
         objects(&mut world);
-        let around = Surroundings { pod_ip: "", host_ip: "" };
+        let around = Surroundings { pod_ip: "", host_ip: "", node_memory: 0, node_cpu_millis: 0 };
         let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
         source(&pod, volume, &world, around).map_err(|e| e.to_string())
     }
@@ -336,7 +340,7 @@ mod tests {
         assert!(made(volume.clone(), with_volume("other")).unwrap_err().contains("another claim"));
         assert_eq!(
             made(volume, with_volume("c")).unwrap(),
-            Source::Claim { volume: "pv".to_owned(), path: None }
+            Source::Claim { volume: "pv".to_owned(), path: None, read_only: false }
         );
     }
 

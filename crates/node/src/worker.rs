@@ -1,110 +1,37 @@
 //! One task for each pod: look, plan, write the status, act, wait for the next change.
 
 mod actions;
+mod handle;
 mod kill;
+mod look;
+mod obstacles;
 mod pull;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use planner::pod_actions::{
-    ContainerId, ImageState, PodAction, PodPlan, ProbeState, Record, Sandbox, Snapshot, Volumes, plan,
-};
+use planner::Action;
+use planner::pod_actions::{ContainerId, ImageState, PodAction, Record, Volumes, plan};
 use planner::world::object_ref;
-use planner::{Action, Key};
 use serde_json::json;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::env::Surroundings;
 use crate::host::{Host, now};
+use crate::pod_volumes::{self, PodMounts};
 use crate::probes::Prober;
-use crate::{pod_volumes, records};
 
-/// The first pause after a failed action; it doubles with each failure in a row.
+pub(crate) use handle::Handle;
+
+/// The first pause after a failed step; it doubles with each failure in a row.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// The longest pause after a failed action.
+/// The longest pause after a failed step.
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
-
-/// What others may ask of, and tell, a pod's worker.
-pub(crate) struct Handle {
-    pub(crate) uid: String,
-    pub(crate) key: Key,
-    pod: Mutex<Arc<Pod>>,
-    removed: AtomicBool,
-    predecessor: AtomicBool,
-    stale_records: AtomicBool,
-    stale_volumes: AtomicBool,
-    wake: Arc<Notify>,
-    /// The runs as last seen; readers wait for changes of it.
-    records: watch::Sender<Vec<Record>>,
-}
-
-impl Handle {
-    pub(crate) fn new(pod: Arc<Pod>) -> Arc<Self> {
-        Arc::new(Self {
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
-            key: Key::of(&pod.metadata),
-            pod: Mutex::new(pod),
-            removed: AtomicBool::new(false),
-            predecessor: AtomicBool::new(false),
-            stale_records: AtomicBool::new(true),
-            stale_volumes: AtomicBool::new(false),
-            wake: Arc::new(Notify::new()),
-            records: watch::channel(Vec::new()).0,
-        })
-    }
-
-    /// The pod as the API has it.
-    pub(crate) fn pod(&self) -> Arc<Pod> {
-        Arc::clone(&lock(&self.pod))
-    }
-
-    /// The API has a newer version.
-    pub(crate) fn update(&self, pod: Arc<Pod>) {
-        *lock(&self.pod) = pod;
-        self.wake.notify_one();
-    }
-
-    /// The API no longer has the pod.
-    pub(crate) fn remove(&self) {
-        self.removed.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    /// Whether a former pod of the same name still has processes.
-    pub(crate) fn set_predecessor(&self, present: bool) {
-        self.predecessor.store(present, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    /// The runtime says that something happened.
-    pub(crate) fn runtime_changed(&self) {
-        self.stale_records.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    /// An object that the pod may wait for or show (a Secret, a claim, …) has changed.
-    pub(crate) fn dependency_changed(&self) {
-        self.stale_volumes.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// The runs of the pod's containers, with changes.
-    pub(crate) fn records(&self) -> watch::Receiver<Vec<Record>> {
-        self.records.subscribe()
-    }
-}
 
 /// The sandbox as the worker found or made it.
 #[derive(Clone, Debug)]
@@ -115,17 +42,55 @@ enum Surround {
     Dead,
 }
 
+/// Something that failed and is tried again then, or when something has changed.
+#[derive(Clone, Debug)]
+struct Refusal {
+    why: String,
+    retry_at: Timestamp,
+}
+
 /// What the worker knows besides the pod and the runtime's records. Background tasks write to it.
 struct State {
     sandbox: Surround,
+    /// Its containers ran before this stead was started: what they do with their volumes is theirs.
+    taken_over: bool,
     volumes: Volumes,
-    mounts: HashMap<String, PathBuf>,
+    mounts: PodMounts,
+    /// What was told of the volumes last, so that it is not told twice, and when to try again.
+    mount_failure: Option<Refusal>,
     /// Runs that could not be started: the runtime has nothing to say of them.
     unstarted: BTreeMap<ContainerId, Record>,
-    killing: BTreeSet<ContainerId>,
+    /// Containers whose spec cannot be turned into a run, by name.
+    refused: BTreeMap<String, Refusal>,
+    /// Runs that are being stopped, and when they are killed.
+    killing: HashMap<ContainerId, watch::Sender<Instant>>,
+    /// Runs whose postStart hook has not ended yet: they are not ready.
+    post_start: BTreeSet<ContainerId>,
     images: BTreeMap<String, ImageState>,
+    /// Containers whose image was pulled for the start to come.
+    pulled: BTreeSet<String>,
     failed_pulls: BTreeMap<String, u32>,
     probers: HashMap<ContainerId, Prober>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            sandbox: Surround::Absent,
+            taken_over: false,
+            volumes: Volumes::Absent,
+            mounts: PodMounts::default(),
+            mount_failure: None,
+            unstarted: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            killing: HashMap::new(),
+            post_start: BTreeSet::new(),
+            images: BTreeMap::new(),
+            pulled: BTreeSet::new(),
+            failed_pulls: BTreeMap::new(),
+            probers: HashMap::new(),
+        }
+    }
 }
 
 /// One pod on this node.
@@ -135,6 +100,28 @@ pub(crate) struct Worker {
     state: Mutex<State>,
 }
 
+/// What came of a step.
+enum Step {
+    /// Look again after this long, or when something has changed.
+    Wait(Option<Duration>),
+    /// The pod is gone for good.
+    Finished,
+}
+
+/// Why a step was not done; the next one tries again.
+enum StepError {
+    /// The API has a newer version of the pod than the plan was made from.
+    Stale,
+    /// One sentence.
+    Failed(String),
+}
+
+impl From<String> for StepError {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
@@ -142,37 +129,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Runs a pod from its first sight to its end. `found` is the pid that holds its sandbox when the sandbox
 /// was there already: `Some(None)` when the sandbox is dead.
 pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Option<u32>>) {
-    let state = State {
-        sandbox: Surround::Absent,
-        volumes: Volumes::Absent,
-        mounts: HashMap::new(),
-        unstarted: BTreeMap::new(),
-        killing: BTreeSet::new(),
-        images: BTreeMap::new(),
-        failed_pulls: BTreeMap::new(),
-        probers: HashMap::new(),
-    };
-    let worker = Arc::new(Worker { host, handle, state: Mutex::new(state) });
+    let worker = Arc::new(Worker { host, handle, state: Mutex::default() });
     if let Some(pid) = found {
         worker.recover(pid).await;
     }
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     loop {
-        worker.refresh_records().await;
-        worker.refresh_volumes().await;
-        let plan = worker.plan();
-        worker.write_status(&plan.status).await;
-        let mut pause = plan.requeue_after.map(jiff::SignedDuration::unsigned_abs);
-        match worker.act(&plan.actions).await {
-            Ok(true) => return,
-            Ok(false) => failures = 0,
+        let pause = match worker.step().await {
+            Ok(Step::Finished) => return,
+            Ok(Step::Wait(pause)) => {
+                failures = 0;
+                pause
+            }
             Err(error) => {
                 failures += 1;
-                let retry = FIRST_RETRY.saturating_mul(1 << (failures - 1_u32).min(10)).min(LONGEST_RETRY);
-                tracing::warn!(pod = %worker.handle.key.name, "{error}");
-                pause = Some(pause.map_or(retry, |held| held.min(retry)));
+                if let StepError::Failed(why) = error {
+                    tracing::warn!(pod = %worker.handle.key.name, "{why}");
+                }
+                Some(FIRST_RETRY.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_RETRY))
             }
-        }
+        };
         worker.wait(pause).await;
     }
 }
@@ -189,127 +165,53 @@ impl Worker {
         }
     }
 
-    /// Takes over a sandbox that was there before: after a restart of stead, or of the machine.
-    async fn recover(&self, pid: Option<u32>) {
-        let sandbox = match pid {
-            None => Surround::Dead,
-            Some(pid) => match self.attach(pid).await {
-                Ok(ip) => Surround::Alive { ip },
-                Err(error) => {
-                    tracing::warn!(pod = %self.handle.key.name, "{error}");
-                    Surround::Dead
-                }
-            },
-        };
-        lock(&self.state).sandbox = sandbox;
-    }
-
-    fn plan(&self) -> PodPlan {
+    /// Looks, plans and acts once. Nothing is planned on records that could not be read: what runs unseen
+    /// would be started a second time.
+    async fn step(self: &Arc<Self>) -> Result<Step, StepError> {
+        self.refresh_records().await?;
+        self.refresh_volumes().await;
         let pod = self.handle.pod();
+        self.shorten_kills(&pod);
         self.start_probers(&pod);
-        let host_ip = self.host.config.host_ip.to_string();
-        let snapshot = self.snapshot(&pod, &host_ip);
-        plan(&snapshot, now())
+        let plan = plan(&self.snapshot(&pod), now());
+        self.tell_obstacles(&pod, &plan.status);
+        let written = self.write_status(&pod, &plan.status).await;
+        let going = self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some();
+        // The status is where a run's end is remembered: nothing is removed or begun that it does not tell
+        // of. The end of a pod does not wait for that.
+        if matches!(written, Err(StepError::Stale)) || !going {
+            written?;
+        }
+        if self.act(&plan.actions).await? {
+            return Ok(Step::Finished);
+        }
+        let planned = plan.requeue_after.map(SignedDuration::unsigned_abs);
+        Ok(Step::Wait(planned.into_iter().chain(self.next_retry()).min()))
     }
 
-    fn snapshot<'a>(&self, pod: &'a Pod, host_ip: &'a str) -> Snapshot<'a> {
-        let records = self.handle.records.borrow().clone();
-        let config_errors = self.config_errors(pod, &records);
-        let mut state = lock(&self.state);
-        self.choose_images(pod, &mut state);
-        let probes: BTreeMap<String, ProbeState> =
-            state.probers.iter().map(|(id, prober)| (id.name.clone(), prober.state())).collect();
+    /// When something that failed is due to be tried again.
+    fn next_retry(&self) -> Option<Duration> {
+        let state = lock(&self.state);
         let sandbox = match &state.sandbox {
-            Surround::Absent => Sandbox::Absent,
-            Surround::Failed { retry_at, .. } if now() >= *retry_at => Sandbox::Absent,
-            Surround::Failed { error, .. } => Sandbox::Starting { error: Some(error.clone()) },
-            Surround::Alive { ip } => Sandbox::Alive { ip: ip.to_string() },
-            Surround::Dead => Sandbox::Dead,
+            Surround::Failed { retry_at, .. } => Some(*retry_at),
+            _ => None,
         };
-        Snapshot {
-            pod,
-            removed: self.handle.removed.load(Ordering::Acquire),
-            predecessor_running: self.handle.predecessor.load(Ordering::Acquire),
-            host_ip,
-            sandbox,
-            volumes: state.volumes.clone(),
-            records,
-            killing: state.killing.clone(),
-            images: state.images.clone(),
-            config_errors,
-            probes,
-        }
+        let mounts = state.mount_failure.as_ref().map(|f| f.retry_at);
+        let refused = state.refused.values().map(|r| r.retry_at);
+        let next = sandbox.into_iter().chain(mounts).chain(refused).min()?;
+        Some(Duration::try_from(next.duration_since(now())).unwrap_or(FIRST_RETRY))
     }
 
-    /// What is wrong with the configuration of containers that are yet to be started.
-    fn config_errors(&self, pod: &Pod, records: &[Record]) -> BTreeMap<String, String> {
-        let spec = pod.spec.as_ref();
-        let containers = spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
-        let host_ip = self.host.config.host_ip.to_string();
-        let around = Surroundings { pod_ip: "0.0.0.0", host_ip: &host_ip };
-        let world = self.host.informers.world();
-        containers
-            .filter(|c| !records.iter().any(|r| r.id.name == c.name && r.is_alive()))
-            .filter_map(|c| {
-                let error = crate::env::environment(pod, c, &world, around).err()?;
-                Some((c.name.clone(), error.to_string()))
-            })
-            .collect()
-    }
-
-    async fn refresh_records(&self) {
-        if !self.handle.stale_records.swap(false, Ordering::AcqRel) {
-            return;
+    async fn write_status(&self, pod: &Pod, status: &PodStatus) -> Result<(), StepError> {
+        if self.handle.is_removed() || pod.status.as_ref() == Some(status) {
+            return Ok(());
         }
-        self.check_sandbox().await;
-        let pod = self.handle.pod();
-        let known = match self.host.runtime.containers(&self.handle.uid).await {
-            Ok(known) => known,
-            Err(runtime::Error::NotFound { .. }) => Vec::new(),
-            Err(error) => {
-                tracing::warn!(pod = %self.handle.key.name, "containers: {error}");
-                self.handle.stale_records.store(true, Ordering::Release);
-                return;
-            }
-        };
-        let mut all: Vec<Record> = known.iter().filter_map(|status| records::record(&pod, status)).collect();
-        let mut state = lock(&self.state);
-        all.extend(state.unstarted.values().cloned());
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        let alive: BTreeSet<ContainerId> =
-            all.iter().filter(|r| r.is_alive()).map(|r| r.id.clone()).collect();
-        state.killing.retain(|id| alive.contains(id));
-        state.probers.retain(|id, _| alive.contains(id));
-        drop(state);
-        self.handle.records.send_if_modified(|held| {
-            let changed = *held != all;
-            *held = all;
-            changed
-        });
-    }
-
-    /// Whether the sandbox's holder died under a pod that should live.
-    async fn check_sandbox(&self) {
-        if !matches!(lock(&self.state).sandbox, Surround::Alive { .. }) {
-            return;
-        }
-        let Ok(sandboxes) = self.host.runtime.list_pod_sandboxes().await else { return };
-        if !sandboxes.iter().any(|s| s.config.id == self.handle.uid && s.pid.is_some()) {
-            lock(&self.state).sandbox = Surround::Dead;
-        }
-    }
-
-    async fn write_status(&self, status: &PodStatus) {
-        let pod = self.handle.pod();
-        if self.handle.removed.load(Ordering::Acquire) || pod.status.as_ref() == Some(status) {
-            return;
-        }
-        let patch = json!({"metadata": {"uid": self.handle.uid}, "status": status});
-        if let Err(error) = self.host.executor.patch_status(&object_ref(&*pod), &patch).await
-            && !error.is_stale()
-        {
-            tracing::warn!(pod = %self.handle.key.name, "{error}");
-            self.handle.wake.notify_one();
+        let meta = json!({"uid": self.handle.uid, "resourceVersion": pod.metadata.resource_version});
+        let patch = json!({"metadata": meta, "status": status});
+        match self.host.executor.patch_status(&object_ref(pod), &patch).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_stale() => Err(StepError::Stale),
+            Err(error) => Err(StepError::Failed(error.to_string())),
         }
     }
 
@@ -317,7 +219,7 @@ impl Worker {
     async fn act(self: &Arc<Self>, actions: &[PodAction]) -> Result<bool, String> {
         for action in actions {
             if *action == PodAction::Finish {
-                return self.finish().await.map(|()| true);
+                return self.finish().await;
             }
             self.carry_out(action).await?;
         }
@@ -329,17 +231,22 @@ impl Worker {
     }
 
     /// Nothing of the pod runs or is mounted any more: forgets it here, then frees its name on the API.
-    async fn finish(&self) -> Result<(), String> {
+    async fn finish(&self) -> Result<bool, String> {
+        if self.is_sandbox_there().await? {
+            // One of which the worker did not know (it could not be cleared away): it goes first.
+            lock(&self.state).sandbox = Surround::Dead;
+            return Err("its sandbox is still there".to_owned());
+        }
         pod_volumes::forget(&self.host, &self.handle.uid).await.map_err(|e| e.to_string())?;
-        if self.handle.removed.load(Ordering::Acquire) {
-            return Ok(());
+        if self.handle.is_removed() {
+            return Ok(true);
         }
         let pod = self.handle.pod();
         let target = object_ref(&*pod);
         let delete = Action::Delete { target, resource_version: None, grace_period: Some(0) };
         match self.host.executor.act(&delete).await {
             Err(error) if !error.is_stale() => Err(error.to_string()),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 }

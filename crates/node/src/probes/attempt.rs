@@ -8,6 +8,7 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::Target;
@@ -74,15 +75,32 @@ pub(crate) async fn http_get(
 ) -> Result<(), String> {
     let port = port(&action.port, ports)?;
     let path = action.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
-    if action.scheme.as_deref().unwrap_or("HTTP") != "HTTP" {
-        // The certificate of a probe is not verified: a TCP connection tells the same about being there.
-        return connect(action.host.as_deref(), port, target).await.map(|_| ());
-    }
     let stream = connect(action.host.as_deref(), port, target).await?;
+    let status = if action.scheme.as_deref() == Some("HTTPS") {
+        let secured = super::tls::connect(stream).await;
+        ask(secured.map_err(|e| format!("tls to port {port}: {e}"))?, action, port, path, target).await?
+    } else {
+        ask(stream, action, port, path, target).await?
+    };
+    if status.is_success() || status.is_redirection() {
+        Ok(())
+    } else {
+        Err(format!("GET {path} on port {port} answered {}", status.as_u16()))
+    }
+}
+
+/// Asks over a connection and answers with the status.
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    action: &HTTPGetAction,
+    port: u16,
+    path: &str,
+    target: &Target,
+) -> Result<http::StatusCode, String> {
     let failed = |error: hyper::Error| format!("GET {path} on port {port}: {error}");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let connection = tokio::spawn(connection);
+    let _connection = AbortOnDrop(tokio::spawn(connection));
     let mut request = http::Request::get(path)
         .header(http::header::USER_AGENT, "kube-probe/1.36")
         .header(http::header::ACCEPT, "*/*")
@@ -95,12 +113,14 @@ pub(crate) async fn http_get(
         request = request.header(&header.name, &header.value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|e| format!("GET {path}: {e}"))?;
-    let response = sender.send_request(request).await.map_err(failed);
-    connection.abort();
-    let status = response?.status();
-    if status.is_success() || status.is_redirection() {
-        Ok(())
-    } else {
-        Err(format!("GET {path} on port {port} answered {}", status.as_u16()))
+    sender.send_request(request).await.map(|response| response.status()).map_err(failed)
+}
+
+/// A task that ends with the try it belongs to, also when that takes too long.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

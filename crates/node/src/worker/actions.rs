@@ -4,19 +4,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use network::PodRef;
 use planner::EventType;
 use planner::pod_actions::{ContainerId, PodAction, Volumes};
 use runtime::SandboxConfig;
 
-use super::{Surround, Worker, lock};
+use super::{Refusal, Surround, Worker, lock};
 use crate::container_config::runtime_id;
 use crate::host::now;
-use crate::{etc_files, pod_volumes, resources};
+use crate::pod_volumes::{self, PodMounts};
+use crate::{etc_files, resources};
 
 /// How long to wait before a sandbox that could not be made is tried again, by tries: 1 s, 2 s, … 10 s.
 const LONGEST_SANDBOX_RETRY: i64 = 10;
+/// How long to wait before what failed for a reason that cannot be watched (a path of the host, a user of an
+/// image) is tried again.
+pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 impl Worker {
     pub(super) async fn carry_out(self: &Arc<Self>, action: &PodAction) -> Result<(), String> {
@@ -37,48 +41,56 @@ impl Worker {
 
     async fn prepare_volumes(&self) {
         let pod = self.handle.pod();
-        let outcome = pod_volumes::prepare(&self.host, &pod).await;
+        let taken_over = lock(&self.state).taken_over;
+        let outcome = pod_volumes::prepare(&self.host, &pod, taken_over).await;
         let mut state = lock(&self.state);
         match outcome {
             Ok(mounts) => {
                 state.mounts = mounts;
                 state.volumes = Volumes::Ready;
+                state.mount_failure = None;
             }
             Err(error) => {
-                let message = error.to_string();
-                let reason = error.reason().to_owned();
-                let told = Volumes::Waiting { reason: reason.clone(), message: message.clone() };
-                if state.volumes != told {
-                    self.host.event(&pod, EventType::Warning, &reason, &message);
+                let (reason, why) = (error.reason(), error.to_string());
+                if state.mount_failure.as_ref().is_none_or(|before| before.why != why) {
+                    self.host.event(&pod, EventType::Warning, reason, &why);
                 }
-                state.volumes = told;
+                state.volumes = Volumes::Waiting { reason: reason.to_owned(), message: why.clone() };
+                state.mount_failure = Some(Refusal { why, retry_at: after(RETRY) });
             }
         }
         drop(state);
         self.handle.wake();
     }
 
-    /// Looks again at volumes whose objects have changed: what they wait for may be there now, and files
-    /// that show Secrets and ConfigMaps are kept current.
+    /// Looks again at volumes whose objects have changed, or whose failure is some time ago: what they wait
+    /// for may be there now. Files that show Secrets and ConfigMaps are kept current.
     pub(super) async fn refresh_volumes(&self) {
-        if !self.handle.stale_volumes.swap(false, Ordering::AcqRel) {
-            return;
-        }
+        let stale = self.handle.stale_volumes.swap(false, Ordering::AcqRel);
         let ready = {
             let mut state = lock(&self.state);
-            if matches!(state.volumes, Volumes::Waiting { .. }) {
+            let due = state.mount_failure.as_ref().is_some_and(|failure| now() >= failure.retry_at);
+            if (stale || due) && matches!(state.volumes, Volumes::Waiting { .. }) {
                 state.volumes = Volumes::Absent;
             }
             state.volumes == Volumes::Ready
         };
         let pod = self.handle.pod();
-        if ready && let Err(error) = pod_volumes::refresh_files(&self.host, &pod).await {
+        if stale
+            && ready
+            && let Err(error) = pod_volumes::refresh_files(&self.host, &pod).await
+        {
             tracing::debug!(pod = %self.handle.key.name, "{error}");
         }
     }
 
     async fn run_sandbox(&self) {
-        let outcome = self.make_sandbox().await;
+        let mut outcome = self.make_sandbox().await;
+        if outcome.is_err()
+            && let Err(also) = self.clear_sandbox().await
+        {
+            outcome = outcome.map_err(|error| format!("{error}; {also}"));
+        }
         let mut state = lock(&self.state);
         state.sandbox = match outcome {
             Ok(ip) => Surround::Alive { ip },
@@ -91,8 +103,7 @@ impl Worker {
                 let pod = self.handle.pod();
                 self.host.event(&pod, EventType::Warning, "FailedCreatePodSandBox", &message);
                 let pause = SignedDuration::from_secs(i64::from(tries).min(LONGEST_SANDBOX_RETRY));
-                let retry_at = now().saturating_add(pause).unwrap_or_else(|_| now());
-                Surround::Failed { error: message, retry_at, tries }
+                Surround::Failed { error: message, retry_at: after(pause), tries }
             }
         };
         drop(state);
@@ -149,14 +160,24 @@ impl Worker {
         match removed {
             Err(runtime::Error::NotFound { .. }) if was_unstarted => Ok(()),
             other => other.map_err(|e| e.to_string()),
-        }
+        }?;
+        pod_volumes::forget_run(&self.host, &self.handle.uid, id).await.map_err(|e| e.to_string())
+    }
+
+    /// Takes away what is left of a sandbox that could not be made, so that the next try begins anew.
+    async fn clear_sandbox(&self) -> Result<(), String> {
+        self.end_sandbox().await?;
+        ignore_missing(self.host.runtime.remove_pod_sandbox(&self.handle.uid).await)
+    }
+
+    async fn end_sandbox(&self) -> Result<(), String> {
+        ignore_missing(self.host.runtime.stop_pod_sandbox(&self.handle.uid).await)?;
+        // The processes are gone: nobody uses the address any more.
+        self.host.network.detach(&self.handle.uid).await.map_err(|e| e.to_string())
     }
 
     async fn stop_sandbox(&self) -> Result<(), String> {
-        let stopped = self.host.runtime.stop_pod_sandbox(&self.handle.uid).await;
-        ignore_missing(stopped)?;
-        // The processes are gone: nobody uses the address any more.
-        self.host.network.detach(&self.handle.uid).await.map_err(|e| e.to_string())?;
+        self.end_sandbox().await?;
         let mut state = lock(&self.state);
         state.sandbox = Surround::Dead;
         state.probers.clear();
@@ -167,6 +188,7 @@ impl Worker {
         ignore_missing(self.host.runtime.remove_pod_sandbox(&self.handle.uid).await)?;
         let mut state = lock(&self.state);
         state.sandbox = Surround::Absent;
+        state.taken_over = false;
         state.unstarted.clear();
         drop(state);
         self.handle.runtime_changed();
@@ -177,9 +199,15 @@ impl Worker {
         pod_volumes::teardown(&self.host, &self.handle.uid).await.map_err(|e| e.to_string())?;
         let mut state = lock(&self.state);
         state.volumes = Volumes::Absent;
-        state.mounts.clear();
+        state.mount_failure = None;
+        state.mounts = PodMounts::default();
         Ok(())
     }
+}
+
+/// So long from now.
+pub(super) fn after(pause: SignedDuration) -> Timestamp {
+    now().saturating_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 fn ignore_missing(result: Result<(), runtime::Error>) -> Result<(), String> {

@@ -1,22 +1,25 @@
 //! Stops containers: preStop, the stop signal, and SIGKILL when the grace period is over
 //! (`pkg/kubelet/kuberuntime` `killContainer`).
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use nix::sys::signal::Signal;
 use planner::EventType;
-use planner::pod_actions::{ContainerId, Record};
+use planner::pod_actions::{ContainerId, Record, grace};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Surround, Worker, lock};
 use crate::container_config::{kept, runtime_id};
 use crate::hooks::run_hook;
+use crate::host::now;
 use crate::records::find;
 
-/// What a container gets to stop at the least, even when its preStop hook used the grace period up
-/// (`minimumGracePeriodInSeconds`).
+/// What a container gets after its stop signal at the least, even when its preStop hook used the grace
+/// period up (`minimumGracePeriodInSeconds`).
 const LEAST_GRACE: Duration = Duration::from_secs(2);
 /// How long the end of a killed container is waited for before it is killed again.
 const AFTER_KILL: Duration = Duration::from_secs(5);
@@ -24,9 +27,11 @@ const AFTER_KILL: Duration = Duration::from_secs(5);
 impl Worker {
     /// Begins to stop a container in the background.
     pub(super) fn kill(self: &Arc<Self>, id: &ContainerId, grace: i64, message: &str) {
-        if !lock(&self.state).killing.insert(id.clone()) {
-            return;
-        }
+        let (deadline, changes) = watch::channel(Instant::now() + seconds(grace));
+        match lock(&self.state).killing.entry(id.clone()) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(deadline),
+        };
         let pod = self.handle.pod();
         let message = if message.starts_with("Stopping") {
             message.to_owned()
@@ -35,43 +40,62 @@ impl Worker {
         };
         self.host.event(&pod, EventType::Normal, "Killing", &message);
         let (this, id) = (Arc::clone(self), id.clone());
-        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
         tokio::spawn(async move {
-            this.stop(&pod, &id, grace).await;
+            this.stop(&pod, &id, Deadline(changes)).await;
             lock(&this.state).killing.remove(&id);
             this.handle.runtime_changed();
         });
     }
 
-    async fn stop(&self, pod: &Pod, id: &ContainerId, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        if !grace.is_zero() {
-            self.pre_stop(pod, id, deadline).await;
-            let signal = self.stop_signal(id).await;
-            self.signal(id, signal).await;
-            let patience = (deadline.saturating_duration_since(Instant::now())).max(LEAST_GRACE.min(grace));
-            if self.ends_within(id, patience).await {
-                return;
-            }
+    /// A pod that is deleted again, with less grace or by force, has less time: its kills under way, too.
+    pub(super) fn shorten_kills(&self, pod: &Pod) {
+        let removed = self.handle.is_removed();
+        if !removed && pod.metadata.deletion_timestamp.is_none() {
+            return;
+        }
+        let left = Instant::now() + seconds(grace(pod, removed, now()));
+        for deadline in lock(&self.state).killing.values() {
+            deadline.send_if_modified(|held| {
+                // Deletion timestamps have whole seconds: less than one is no news.
+                let sooner = left + Duration::from_secs(1) < *held;
+                if sooner {
+                    *held = left;
+                }
+                sooner
+            });
+        }
+    }
+
+    async fn stop(&self, pod: &Pod, id: &ContainerId, mut deadline: Deadline) {
+        self.pre_stop(pod, id, &mut deadline).await;
+        let signal = self.stop_signal(id).await;
+        self.signal(id, signal).await;
+        let least = Instant::now() + LEAST_GRACE;
+        tokio::select! {
+            () = self.ended(id) => return,
+            () = deadline.passed(least) => {}
         }
         loop {
             self.signal(id, Signal::SIGKILL as i32).await;
-            if self.ends_within(id, AFTER_KILL).await {
+            if tokio::time::timeout(AFTER_KILL, self.ended(id)).await.is_ok() {
                 return;
             }
             tracing::warn!(pod = %self.handle.key.name, container = %id.name, "not gone after SIGKILL");
         }
     }
 
-    async fn pre_stop(&self, pod: &Pod, id: &ContainerId, deadline: Instant) {
+    async fn pre_stop(&self, pod: &Pod, id: &ContainerId, deadline: &mut Deadline) {
         let Some(container) = find(pod, &id.name) else { return };
         let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) else { return };
         let Some(target) = self.target(id) else { return };
-        let outcome = tokio::time::timeout_at(deadline, run_hook(hook, container, &target)).await;
-        let failure = match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(_) => "it took longer than the grace period".to_owned(),
+        let failure = tokio::select! {
+            outcome = run_hook(hook, container, &target) => match outcome {
+                Ok(()) => return,
+                Err(error) => error,
+            },
+            // It has ended by itself meanwhile.
+            () = self.ended(id) => return,
+            () = deadline.passed(Instant::now()) => "it took longer than the grace period".to_owned(),
         };
         let message = format!("PreStopHook failed: container {}: {failure}", id.name);
         self.host.event(pod, EventType::Warning, "FailedPreStopHook", &message);
@@ -96,11 +120,12 @@ impl Worker {
         self.handle.runtime_changed();
     }
 
-    async fn ends_within(&self, id: &ContainerId, patience: Duration) -> bool {
+    /// Resolves when the runtime says that the run has ended.
+    async fn ended(&self, id: &ContainerId) {
         let mut records = self.handle.records();
         let ended = |all: &Vec<Record>| !all.iter().any(|r| r.id == *id && r.is_alive());
-        let waited = tokio::time::timeout(patience, records.wait_for(ended)).await;
-        waited.is_ok()
+        // The sender lives as long as the handle: this cannot fail while we are borrowed.
+        let _ = records.wait_for(ended).await;
     }
 
     /// How to reach a container of this pod.
@@ -113,6 +138,28 @@ impl Worker {
         };
         Some(crate::probes::Target { ip, exec: Arc::new(exec) })
     }
+}
+
+/// When a container is killed; it may come nearer.
+struct Deadline(watch::Receiver<Instant>);
+
+impl Deadline {
+    /// Resolves when it has passed, and `least` too.
+    async fn passed(&mut self, least: Instant) {
+        loop {
+            let at = (*self.0.borrow_and_update()).max(least);
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => return,
+                changed = self.0.changed() => if changed.is_err() {
+                    return tokio::time::sleep_until(at).await;
+                }
+            }
+        }
+    }
+}
+
+fn seconds(grace: i64) -> Duration {
+    Duration::from_secs(u64::try_from(grace).unwrap_or(0))
 }
 
 /// `SIGINT`, `INT` or `2`.

@@ -1,13 +1,15 @@
 //! Which images must be fetched, and fetching them (`pkg/kubelet/images/image_manager.go`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use images::PullOptions;
+use images::{PullError, PullOptions};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use planner::EventType;
-use planner::pod_actions::ImageState;
+use planner::pod_actions::{ImageState, Record};
 
+use super::actions::after;
 use super::{State, Worker, lock};
 use crate::host::now;
 use crate::records::find;
@@ -17,26 +19,30 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
 impl Worker {
-    /// Settles what each container's image needs, where that is not settled yet.
-    pub(super) fn choose_images(&self, pod: &Pod, state: &mut State) {
+    /// Settles what the image of each container to be started needs, where that is not settled yet. Every
+    /// start has its own answer.
+    pub(super) fn choose_images(&self, pod: &Pod, records: &[Record], state: &mut State) {
         let spec = pod.spec.as_ref();
         let all = spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
         for container in all {
-            match state.images.get(&container.name) {
-                None => {
-                    let first = self.choose(container);
-                    state.images.insert(container.name.clone(), first);
-                }
-                Some(ImageState::Failed { retry_at: Some(at), .. }) if now() >= *at => {
-                    state.images.insert(container.name.clone(), ImageState::Needed);
-                }
-                Some(ImageState::Failed { retry_at: None, .. }) => {
-                    // It may have been imported since.
-                    let again = self.choose(container);
-                    state.images.insert(container.name.clone(), again);
-                }
-                Some(_) => {}
+            let name = &container.name;
+            if records.iter().any(|r| r.id.name == *name && r.is_alive()) {
+                state.images.remove(name);
+                continue;
             }
+            let chosen = match state.images.get(name) {
+                Some(ImageState::Present | ImageState::Needed) => continue,
+                None => self.choose(container),
+                // It may have been imported, or pulled for another pod, meanwhile.
+                Some(ImageState::Pulling | ImageState::Failed { .. })
+                    if self.choose(container) == ImageState::Present =>
+                {
+                    ImageState::Present
+                }
+                Some(ImageState::Failed { retry_at: Some(at), .. }) if now() >= *at => ImageState::Needed,
+                Some(_) => continue,
+            };
+            state.images.insert(name.clone(), chosen);
         }
     }
 
@@ -62,13 +68,16 @@ impl Worker {
 
     /// Begins to fetch a container's image in the background.
     pub(super) fn pull(self: &Arc<Self>, container: &str) {
-        let mut state = lock(&self.state);
-        state.images.insert(container.to_owned(), ImageState::Pulling);
-        drop(state);
+        lock(&self.state).images.insert(container.to_owned(), ImageState::Pulling);
         let (this, container) = (Arc::clone(self), container.to_owned());
         tokio::spawn(async move {
             let outcome = this.fetch(&container).await;
-            lock(&this.state).images.insert(container, outcome);
+            let mut state = lock(&this.state);
+            // It may have come another way meanwhile.
+            if state.images.get(&container) == Some(&ImageState::Pulling) {
+                state.images.insert(container, outcome);
+            }
+            drop(state);
             this.handle.wake();
         });
     }
@@ -78,29 +87,52 @@ impl Worker {
         let name = find(&pod, container).and_then(|c| c.image.clone()).unwrap_or_default();
         self.host.event(&pod, EventType::Normal, "Pulling", &format!("Pulling image \"{name}\""));
         let options = PullOptions { mirrors: self.host.config.mirrors.clone(), ..PullOptions::default() };
+        let begun = Instant::now();
         match self.host.images.pull(&name, &options, |_| {}).await {
-            Ok(_) => {
-                self.host.event(&pod, EventType::Normal, "Pulled", &format!("Pulled image \"{name}\""));
+            Ok(image) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                let message = format!(
+                    "Successfully pulled image \"{name}\" in {seconds:.3}s. Image size: {} bytes.",
+                    image.size
+                );
+                self.host.event(&pod, EventType::Normal, "Pulled", &message);
+                let mut state = lock(&self.state);
+                state.failed_pulls.remove(container);
+                state.pulled.insert(container.to_owned());
                 ImageState::Present
             }
             Err(error) => {
                 let message = format!("Failed to pull image \"{name}\": {error}");
                 self.host.event(&pod, EventType::Warning, "Failed", &message);
-                self.failed_pull(container, &name, &message)
+                self.failed_pull(container, &name, &error, message)
             }
         }
     }
 
-    fn failed_pull(&self, container: &str, name: &str, message: &str) -> ImageState {
+    fn failed_pull(&self, container: &str, name: &str, error: &PullError, message: String) -> ImageState {
         let mut state = lock(&self.state);
         let tries = state.failed_pulls.entry(container.to_owned()).or_default();
         let pause = FIRST_PAUSE.saturating_mul(1 << (*tries).min(10)).min(LONGEST_PAUSE);
         *tries += 1;
         // The first failure is told as such; after that the back-off is the news.
-        let (reason, message) = match *tries {
-            1 => ("ErrImagePull", message.to_owned()),
-            _ => ("ImagePullBackOff", format!("Back-off pulling image \"{name}\": {message}")),
+        let (reason, message, retry_at) = match (error, *tries) {
+            (PullError::InvalidName(_), _) => (error.reason(), message, None),
+            (_, 1) => (error.reason(), message, Some(after(pause))),
+            _ => (
+                "ImagePullBackOff",
+                format!("Back-off pulling image \"{name}\": {message}"),
+                Some(after(pause)),
+            ),
         };
-        ImageState::Failed { reason: reason.to_owned(), message, retry_at: now().saturating_add(pause).ok() }
+        ImageState::Failed { reason: reason.to_owned(), message, retry_at }
+    }
+
+    /// Tells that an image was there, unless it was pulled for this very start.
+    pub(super) fn tell_image(&self, pod: &Pod, container: &Container) {
+        if !lock(&self.state).pulled.remove(&container.name) {
+            let name = container.image.as_deref().unwrap_or_default();
+            let message = format!("Container image \"{name}\" already present on machine");
+            self.host.event(pod, EventType::Normal, "Pulled", &message);
+        }
     }
 }

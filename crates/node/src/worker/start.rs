@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 use planner::EventType;
 use planner::pod_actions::{ContainerId, ProbeState, Record, RecordState};
 use runtime::{ContainerConfig, Mount};
 
-use super::{Surround, Worker, lock};
+use super::actions::{RETRY, after};
+use super::{Refusal, Surround, Worker, lock};
 use crate::container_config::{ImageFacts, Parts, container_config, runtime_id};
-use crate::env::{Surroundings, environment};
+use crate::env::environment;
 use crate::hooks::run_hook;
 use crate::host::now;
 use crate::probes::Prober;
@@ -21,7 +22,8 @@ use crate::{pod_volumes, resources, security};
 const CANNOT_RUN: i32 = 128;
 
 impl Worker {
-    /// Makes and starts one run. A run that cannot be started counts as one that has failed.
+    /// Makes and starts one run. A run that cannot be started counts as one that has failed; what cannot
+    /// even be configured is no run, and is tried again.
     pub(super) async fn start(self: &Arc<Self>, id: &ContainerId, backoff_step: u32) -> Result<(), String> {
         let pod = self.handle.pod();
         let Some(container) = find(&pod, &id.name) else { return Ok(()) };
@@ -29,21 +31,46 @@ impl Worker {
         let config = match self.configure(&pod, container, id, backoff_step) {
             Ok(config) => config,
             Err(why) => {
-                self.cannot_run(&pod, id, backoff_step, &why);
+                let mut state = lock(&self.state);
+                state.images.remove(&id.name);
+                state.refused.insert(id.name.clone(), Refusal { why, retry_at: after(RETRY) });
                 return Ok(());
             }
         };
-        let image = config.annotations.get(crate::container_config::kept::IMAGE).cloned().unwrap_or_default();
-        if let Err(why) = self.launch(&pod, id, config).await {
-            // What was made of it goes: the record below stands for the run.
-            let removed = self.host.runtime.remove_container(&self.handle.uid, &runtime_id(id)).await;
-            removed.unwrap_or_else(|error| tracing::debug!("after a failed start: {error}"));
-            self.cannot_run(&pod, id, backoff_step, &why);
-            return Ok(());
+        self.tell_image(&pod, container);
+        pod_volumes::forget_older_logs(&self.host, &self.handle.uid, id).await.map_err(|e| e.to_string())?;
+        let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+        if hook.is_some() {
+            lock(&self.state).post_start.insert(id.clone());
         }
-        tracing::info!(pod = %self.handle.key.name, container = %id.name, attempt = id.attempt, %image, "started");
+        if let Err(why) = self.launch(&pod, id, config).await {
+            return self.not_launched(&pod, id, backoff_step, why).await;
+        }
+        tracing::info!(pod = %self.handle.key.name, container = %id.name, attempt = id.attempt, "started");
         self.handle.runtime_changed();
-        self.post_start(&pod, container, id);
+        if let Some(hook) = hook {
+            self.post_start(&pod, container, id, hook.clone());
+        }
+        Ok(())
+    }
+
+    async fn not_launched(
+        &self,
+        pod: &Pod,
+        id: &ContainerId,
+        backoff_step: u32,
+        why: String,
+    ) -> Result<(), String> {
+        lock(&self.state).post_start.remove(id);
+        if !self.is_sandbox_alive().await? {
+            // It is not the container that failed.
+            self.handle.runtime_changed();
+            return Err(why);
+        }
+        // What was made of it goes: the record stands for the run.
+        let removed = self.host.runtime.remove_container(&self.handle.uid, &runtime_id(id)).await;
+        removed.unwrap_or_else(|error| tracing::debug!("after a failed start: {error}"));
+        self.cannot_run(pod, id, backoff_step, &why);
         Ok(())
     }
 
@@ -100,13 +127,12 @@ impl Worker {
             let Surround::Alive { ip } = state.sandbox else { return Err("the sandbox is gone".to_owned()) };
             (ip.to_string(), state.mounts.clone())
         };
-        let host_ip = self.host.config.host_ip.to_string();
-        let around = Surroundings { pod_ip: &ip, host_ip: &host_ip };
+        let around = self.host.surroundings(&ip);
         let env =
             environment(pod, container, &self.host.informers.world(), around).map_err(|e| e.to_string())?;
         let message_file = pod_volumes::termination_message(&self.host, &self.handle.uid, id)
             .map_err(|e| format!("termination message: {e}"))?;
-        let mut all = pod_volumes::container_mounts(container, &mounts)?;
+        let mut all = pod_volumes::container_mounts(&self.host, &self.handle.uid, container, &mounts, &env)?;
         all.extend(pod_volumes::etc_mounts(&self.host, pod, container));
         let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         all.push(Mount { source: message_file.clone(), destination: PathBuf::from(path), read_only: false });
@@ -134,22 +160,34 @@ impl Worker {
         })
     }
 
-    fn post_start(self: &Arc<Self>, pod: &Arc<Pod>, container: &Container, id: &ContainerId) {
-        let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.clone()) else { return };
+    /// Runs the postStart hook; the container is not ready before it has succeeded.
+    fn post_start(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        container: &Container,
+        id: &ContainerId,
+        hook: LifecycleHandler,
+    ) {
         let Some(target) = self.target(id) else { return };
         let (this, pod, container, id) = (Arc::clone(self), Arc::clone(pod), container.clone(), id.clone());
         tokio::spawn(async move {
-            if let Err(error) = run_hook(&hook, &container, &target).await {
-                let message = format!("PostStartHook failed: {error}");
-                this.host.event(&pod, EventType::Warning, "FailedPostStartHook", &message);
-                let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
-                this.kill(&id, grace.unwrap_or(30), "FailedPostStartHook");
+            match run_hook(&hook, &container, &target).await {
+                Ok(()) => {
+                    lock(&this.state).post_start.remove(&id);
+                    this.handle.wake();
+                }
+                Err(error) => {
+                    let message = format!("PostStartHook failed: container {}: {error}", id.name);
+                    this.host.event(&pod, EventType::Warning, "FailedPostStartHook", &message);
+                    let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
+                    this.kill(&id, grace.unwrap_or(30), "failed its postStart hook, will be restarted");
+                }
             }
         });
     }
 
     /// Starts the probes of containers that run and have none yet.
-    pub(super) fn start_probers(self: &Worker, pod: &Arc<Pod>) {
+    pub(super) fn start_probers(&self, pod: &Arc<Pod>) {
         let running: Vec<(ContainerId, jiff::Timestamp, String)> = {
             let records = self.handle.records.borrow();
             let alive = records.iter().filter_map(|r| match r.state {
@@ -161,7 +199,11 @@ impl Worker {
             alive.collect()
         };
         for (id, started_at, container_id) in running {
-            if lock(&self.state).probers.contains_key(&id) {
+            let has_to_wait = {
+                let state = lock(&self.state);
+                state.probers.contains_key(&id) || state.post_start.contains(&id)
+            };
+            if has_to_wait {
                 continue;
             }
             let (Some(container), Some(target)) = (find(pod, &id.name), self.target(&id)) else { continue };
