@@ -178,13 +178,6 @@ impl Api {
         self.json(Method::POST, &url, &headers, object.to_string().into_bytes()).await
     }
 
-    /// Replaces an object; unknown fields are refused.
-    pub(crate) async fn update(&self, url: &Url, object: &Value) -> Result<Value, Error> {
-        let url = url.clone().with("fieldValidation", "Strict");
-        let headers = [(ACCEPT, AS_JSON), (CONTENT_TYPE, AS_JSON)];
-        self.json(Method::PUT, &url, &headers, object.to_string().into_bytes()).await
-    }
-
     /// Changes an object; unknown fields are refused.
     pub(crate) async fn patch(&self, url: &Url, form: PatchType, patch: &Value) -> Result<Value, Error> {
         let url = url.clone().with("fieldValidation", "Strict");

@@ -11,6 +11,7 @@
 mod api;
 mod apply;
 mod connection;
+mod describe;
 mod duration;
 mod error;
 mod follow;
@@ -19,8 +20,11 @@ mod manifests;
 mod output;
 mod pods;
 mod resource;
+mod rollout;
 mod selection;
 mod session;
+#[cfg(test)]
+mod tests;
 mod verbs;
 mod yaml;
 
@@ -30,14 +34,25 @@ use std::process::ExitCode;
 
 pub use connection::Connection;
 pub use verbs::Command;
+pub use verbs::completion::Completion;
 
+use clap::{Args, Subcommand};
 use error::Error;
 use session::Out;
+
+/// The words of this crate alone, for completion where nobody adds more.
+fn program() -> clap::Command {
+    let program = Connection::augment_args(clap::Command::new("stead"));
+    Command::augment_subcommands(program)
+}
 
 /// Runs a command to its end and says what went wrong, if anything did.
 ///
 /// The process needs a TLS provider for rustls installed before.
 pub fn run(command: Command, connection: &Connection) -> ExitCode {
+    if let Command::Completion(completion) = &command {
+        return completion.print(&mut program());
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,13 +1,23 @@
 //! One file per verb.
 
+mod api_resources;
 pub(crate) mod apply;
-pub(crate) mod create;
-pub(crate) mod delete;
-pub(crate) mod exec;
-pub(crate) mod get;
-pub(crate) mod logs;
-pub(crate) mod scale;
-pub(crate) mod wait;
+pub(crate) mod completion;
+mod create;
+mod delete;
+mod describe;
+mod edit;
+mod events;
+mod exec;
+mod get;
+mod label;
+mod logs;
+mod patch;
+mod rollout;
+mod scale;
+mod set;
+mod version;
+mod wait;
 
 use crate::error::Error;
 use crate::session::Session;
@@ -17,33 +27,72 @@ use crate::session::Session;
 pub enum Command {
     /// Show objects
     Get(get::Get),
+    /// Show objects at length, with their events
+    Describe(describe::Describe),
     /// Create or change objects so that they are as manifests say
     Apply(apply::Apply),
     /// Create objects from manifests or flags
     Create(create::Create),
     /// Delete objects
     Delete(delete::Delete),
+    /// Change an object in an editor
+    Edit(edit::Edit),
+    /// Change an object by a patch
+    Patch(patch::Patch),
+    /// Set or remove labels
+    Label(label::Label),
+    /// Set or remove annotations
+    Annotate(label::Label),
     /// Set how many replicas a set has
     Scale(scale::Scale),
+    /// Set images of containers
+    #[command(subcommand)]
+    Set(set::Set),
+    /// Follow and steer the update of a StatefulSet
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     /// Print what a container wrote
     Logs(logs::Logs),
     /// Run a command in a container
     Exec(exec::Exec),
     /// Wait until objects are as they should be
     Wait(wait::Wait),
+    /// Show what happened
+    Events(events::Events),
+    /// List the kinds that the server has
+    ApiResources(api_resources::ApiResources),
+    /// Show the versions of this program and of the server
+    Version(version::Version),
+    /// Print a script that completes words in a shell
+    Completion(completion::Completion),
 }
 
 /// Runs a command.
+///
+/// A session that could not be opened matters only to commands that need one.
 pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Result<(), Error> {
-    let session = &session?;
+    let (command, session) = match (command, session) {
+        (Command::Version(verb), session) => return verb.run(session).await,
+        (command, session) => (command, &session?),
+    };
     match command {
         Command::Get(verb) => verb.run(session).await,
+        Command::Describe(verb) => verb.run(session).await,
         Command::Apply(verb) => verb.run(session).await,
         Command::Create(verb) => verb.run(session).await,
         Command::Delete(verb) => verb.run(session).await,
+        Command::Edit(verb) => verb.run(session).await,
+        Command::Patch(verb) => verb.run(session).await,
+        Command::Label(verb) => verb.run(session, label::Place::Labels).await,
+        Command::Annotate(verb) => verb.run(session, label::Place::Annotations).await,
         Command::Scale(verb) => verb.run(session).await,
+        Command::Set(verb) => verb.run(session).await,
+        Command::Rollout(verb) => verb.run(session).await,
         Command::Logs(verb) => verb.run(session).await,
         Command::Exec(verb) => verb.run(session).await,
         Command::Wait(verb) => verb.run(session).await,
+        Command::Events(verb) => verb.run(session).await,
+        Command::ApiResources(verb) => verb.run(session).await,
+        Command::Version(_) | Command::Completion(_) => Ok(()),
     }
 }

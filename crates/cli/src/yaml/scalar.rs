@@ -77,9 +77,25 @@ fn float(text: &str) -> Option<Number> {
     }
 }
 
-/// Whether a text in plain style would be read back as that same text.
+/// Whether a text in plain style would be read back as that same text, by readers of full YAML 1.1 too.
 pub(crate) fn stays_text(text: &str) -> bool {
-    resolve(text).is_string() && !is_sexagesimal(text) && !matches!(text, "<<" | "=")
+    resolve(text).is_string() && !is_sexagesimal(text) && !is_moment(text) && !matches!(text, "<<" | "=")
+}
+
+/// `2024-01-02`, alone or with a time: a timestamp to others.
+fn is_moment(text: &str) -> bool {
+    let (date, time) = match text.split_once(['T', 't', ' ']) {
+        Some((date, time)) => (date, Some(time)),
+        None => (text, None),
+    };
+    let number = |part: &str, lengths: &[usize]| {
+        lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    let is_date = match date.split('-').collect::<Vec<_>>().as_slice() {
+        [year, month, day] => number(year, &[4]) && number(month, &[1, 2]) && number(day, &[1, 2]),
+        _ => false,
+    };
+    is_date && time.is_none_or(|time| time.contains(':') && time.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// `1:30` is a number to readers of full YAML 1.1; go-yaml quotes it for them (`isBase60Float`).
@@ -129,10 +145,12 @@ mod tests {
 
     #[test]
     fn words_that_would_change_meaning_do_not_stay_text() {
-        for word in ["true", "no", "1", "0644", "", "null", "12:30", "1e3"] {
+        for word in
+            ["true", "no", "1", "0644", "", "null", "12:30", "1e3", "2024-01-02", "2024-01-02T03:04:05Z"]
+        {
             assert!(!stays_text(word), "{word}");
         }
-        for word in ["a", "postgres:14", "10Gi", "12:75", "10.42.0.1"] {
+        for word in ["a", "postgres:14", "10Gi", "12:75", "10.42.0.1", "2024-01-02-x", "2024-01"] {
             assert!(stays_text(word), "{word}");
         }
     }

@@ -1,0 +1,232 @@
+//! What `rollout` thinks: how far a StatefulSet's roll is, which revisions there are
+//! (`k8s.io/kubectl/pkg/polymorphichelpers`).
+
+use apimachinery::meta::ObjectExt;
+use apimachinery::patch::strategic;
+use apimachinery::schema::Schema;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// Why somebody changed the template, by their own word.
+const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// How far a roll is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// One sentence.
+    pub(crate) text: String,
+    /// Whether there is nothing left to wait for.
+    pub(crate) done: bool,
+}
+
+impl Progress {
+    fn waiting(text: String) -> Self {
+        Self { text, done: false }
+    }
+
+    fn done(text: String) -> Self {
+        Self { text, done: true }
+    }
+}
+
+/// How far the roll of a StatefulSet is.
+///
+/// # Errors
+/// When the set is not updated by itself (OnDelete).
+pub(crate) fn progress(set: &Value) -> Result<Progress, Error> {
+    let (spec, status) = (&set["spec"], &set["status"]);
+    let count = |value: &Value| value.as_i64().unwrap_or_default();
+    if spec["updateStrategy"]["type"].as_str().is_some_and(|strategy| strategy != "RollingUpdate") {
+        return Err(Error::plain("rollout status is only available for RollingUpdate strategy type"));
+    }
+    let observed = count(&status["observedGeneration"]);
+    if observed == 0 || count(&set["metadata"]["generation"]) > observed {
+        return Ok(Progress::waiting("Waiting for statefulset spec update to be observed...".to_owned()));
+    }
+    let replicas = spec["replicas"].as_i64().unwrap_or(1);
+    let missing = replicas - count(&status["readyReplicas"]);
+    if missing > 0 {
+        return Ok(Progress::waiting(format!("Waiting for {missing} pods to be ready...")));
+    }
+    let updated = count(&status["updatedReplicas"]);
+    let rolling = &spec["updateStrategy"]["rollingUpdate"];
+    if rolling.is_object() {
+        let wanted = replicas - count(&rolling["partition"]);
+        if updated < wanted {
+            return Ok(Progress::waiting(format!(
+                "Waiting for partitioned roll out to finish: {updated} out of {wanted} new pods have been updated..."
+            )));
+        }
+        return Ok(Progress::done(format!(
+            "partitioned roll out complete: {updated} new pods have been updated..."
+        )));
+    }
+    let text = |field: &str| status[field].as_str().unwrap_or_default();
+    if text("updateRevision") != text("currentRevision") {
+        return Ok(Progress::waiting(format!(
+            "waiting for statefulset rolling update to complete {updated} pods at revision {}...",
+            text("updateRevision")
+        )));
+    }
+    Ok(Progress::done(format!(
+        "statefulset rolling update complete {} pods at revision {}...",
+        count(&status["currentReplicas"]),
+        text("currentRevision")
+    )))
+}
+
+/// The set's own revisions, the oldest first.
+pub(crate) fn history(set: &Value, revisions: Vec<Value>) -> Vec<Value> {
+    let owned = |revision: &Value| {
+        let owners =
+            revision["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+        owners.iter().any(|owner| owner["controller"] == true && owner["uid"] == set["metadata"]["uid"])
+    };
+    let mut own: Vec<Value> = revisions.into_iter().filter(owned).collect();
+    own.sort_by_key(number);
+    own
+}
+
+/// A revision's number.
+pub(crate) fn number(revision: &Value) -> i64 {
+    revision["revision"].as_i64().unwrap_or_default()
+}
+
+/// `REVISION  CHANGE-CAUSE`, tabs for columns.
+pub(crate) fn overview(history: &[Value]) -> String {
+    if history.is_empty() {
+        return "No rollout history found.\n".to_owned();
+    }
+    let line = |revision: &Value| {
+        format!("{}\t{}\n", number(revision), revision.annotation(CHANGE_CAUSE).unwrap_or("<none>"))
+    };
+    "REVISION\tCHANGE-CAUSE\n".to_owned() + &history.iter().map(line).collect::<String>()
+}
+
+/// The revision with a number; the one before the last for 0.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn find(history: &[Value], wanted: i64) -> Result<&Value, Error> {
+    if wanted == 0 {
+        let last_but_one = history.len().checked_sub(2).and_then(|at| history.get(at));
+        return last_but_one.ok_or_else(|| Error::plain("no last revision to roll back to"));
+    }
+    history.iter().find(|revision| number(revision) == wanted).ok_or_else(|| {
+        let known: Vec<String> = history.iter().map(|r| number(r).to_string()).collect();
+        Error::plain(format!(
+            "unable to find specified revision {wanted} in history: there are {}",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        ))
+    })
+}
+
+/// The set as it was at a revision.
+///
+/// # Errors
+/// When the revision does not hold a patch for such a set.
+pub(crate) fn restored(set: &Value, revision: &Value) -> Result<Value, Error> {
+    let type_id = Schema::builtin()
+        .gvk("apps/v1", "StatefulSet")
+        .ok_or_else(|| Error::plain("nothing is known about StatefulSets of apps/v1"))?;
+    let mut restored = set.clone();
+    strategic::apply(&mut restored, &revision["data"], type_id)
+        .map_err(|e| Error::plain(format!("revision {} cannot be read: {e}", number(revision))))?;
+    Ok(restored)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set() -> Value {
+        json!({"metadata": {"name": "web", "generation": 2, "uid": "u"},
+            "spec": {"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}},
+            "status": {"observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 3, "currentReplicas": 3,
+                "currentRevision": "web-1", "updateRevision": "web-1"}})
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Value), done: bool, text: &str) {
+        let mut set = set();
+        change(&mut set);
+        assert_eq!(progress(&set).expect("progress"), Progress { text: text.to_owned(), done });
+    }
+
+    #[test]
+    fn a_roll_is_told_in_kubectls_words() {
+        check(|_| {}, true, "partitioned roll out complete: 3 new pods have been updated...");
+        check(
+            |set| set["metadata"]["generation"] = 3.into(),
+            false,
+            "Waiting for statefulset spec update to be observed...",
+        );
+        check(|set| set["status"]["readyReplicas"] = 2.into(), false, "Waiting for 1 pods to be ready...");
+        check(
+            |set| set["status"]["updatedReplicas"] = 1.into(),
+            false,
+            "Waiting for partitioned roll out to finish: 1 out of 3 new pods have been updated...",
+        );
+        check(
+            |set| {
+                set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 2.into();
+                set["status"]["updatedReplicas"] = 1.into();
+            },
+            true,
+            "partitioned roll out complete: 1 new pods have been updated...",
+        );
+        let bare = |set: &mut Value| set["spec"]["updateStrategy"] = json!({"type": "RollingUpdate"});
+        check(bare, true, "statefulset rolling update complete 3 pods at revision web-1...");
+        check(
+            |set| {
+                bare(set);
+                set["status"]["updateRevision"] = "web-2".into();
+                set["status"]["updatedReplicas"] = 1.into();
+            },
+            false,
+            "waiting for statefulset rolling update to complete 1 pods at revision web-2...",
+        );
+    }
+
+    #[test]
+    fn a_set_that_nobody_rolls_has_no_status_of_a_roll() {
+        let mut set = set();
+        set["spec"]["updateStrategy"]["type"] = "OnDelete".into();
+        assert!(progress(&set).is_err());
+    }
+
+    fn revision(number: i64, owner: &str) -> Value {
+        json!({"metadata": {"name": format!("web-{number}"), "ownerReferences": [{"controller": true, "uid": owner}]}, "revision": number})
+    }
+
+    #[test]
+    fn history_holds_the_sets_own_revisions_in_order() {
+        let own = history(&set(), vec![revision(3, "u"), revision(1, "u"), revision(2, "other")]);
+        assert_eq!(overview(&own), "REVISION\tCHANGE-CAUSE\n1\t<none>\n3\t<none>\n");
+        assert_eq!(find(&own, 0).map(number).ok(), Some(1));
+        assert_eq!(find(&own, 3).map(number).ok(), Some(3));
+        assert_eq!(
+            find(&own, 7).expect_err("none").to_string(),
+            "error: unable to find specified revision 7 in history: there are 1, 3"
+        );
+        assert!(find(&own[..1], 0).is_err());
+        assert_eq!(overview(&[]), "No rollout history found.\n");
+    }
+
+    #[test]
+    fn a_revision_brings_its_template_back() {
+        let mut set = set();
+        set["spec"]["template"] =
+            json!({"spec": {"containers": [{"name": "c", "image": "new", "tty": true}]}});
+        let old = json!({"spec": {"template": {"$patch": "replace", "spec": {"containers": [{"name": "c", "image": "old"}]}}}});
+        let restored = restored(&set, &json!({"revision": 1, "data": old})).expect("a set");
+        assert_eq!(
+            restored["spec"]["template"]["spec"]["containers"],
+            json!([{"name": "c", "image": "old"}])
+        );
+        assert_eq!(restored["spec"]["replicas"], 3);
+    }
+}

@@ -1,0 +1,4 @@
+//! The verbs against a real API server of this process, over TLS on loopback.
+
+mod harness;
+mod stories;

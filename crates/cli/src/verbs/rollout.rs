@@ -1,0 +1,235 @@
+//! `rollout`: how a StatefulSet's update goes, where it was before, and the way back.
+
+use apimachinery::meta::ObjectExt;
+use apimachinery::time;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::api::PatchType;
+use crate::describe;
+use crate::duration;
+use crate::error::Error;
+use crate::follow::{Seen, follow};
+use crate::manifests::Files;
+use crate::output::{DryRun, Report, tabwriter};
+use crate::rollout;
+use crate::selection::{self, Filters, Found, Pick};
+use crate::session::{Failures, Session};
+
+/// The annotation of a template whose change starts a roll (upstream: `objectrestarter.go`).
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// What to do with a roll.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Rollout {
+    /// Say how far the roll is, until it is done
+    Status(Status),
+    /// List the revisions
+    History(History),
+    /// Go back to an earlier revision
+    Undo(Undo),
+    /// Make all pods anew, one after the other
+    Restart(Restart),
+}
+
+/// Flags of `rollout status`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    which: Which,
+    /// Wait until the roll is done
+    #[arg(short = 'w', long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    watch: bool,
+    /// How long to wait; 0 is for ever
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    timeout: SignedDuration,
+}
+
+/// Flags of `rollout history`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct History {
+    #[command(flatten)]
+    which: Which,
+    /// Show the template of this revision
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    revision: i64,
+}
+
+/// Flags of `rollout undo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Undo {
+    #[command(flatten)]
+    which: Which,
+    /// The revision to go back to; 0 is the one before
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    to_revision: i64,
+    #[command(flatten)]
+    report: Report,
+}
+
+/// Flags of `rollout restart`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Restart {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    report: Report,
+}
+
+/// Which sets.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Which {
+    /// TYPE NAME… or TYPE/NAME…
+    words: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
+    selector: String,
+}
+
+impl Which {
+    async fn fetch(&self, session: &Session) -> Result<Vec<Found>, Error> {
+        let filters = Filters { selector: self.selector.clone(), ..Filters::default() };
+        let selection = selection::select(session, &self.words, &self.files).await?;
+        selection.require_names(&filters, false)?;
+        let mut all = Vec::new();
+        for pick in &selection.picks {
+            for found in selection::fetch(session, pick, &filters).await? {
+                if found.resource.type_name() != "statefulset.apps" {
+                    return Err(Error::plain(format!(
+                        "rollout knows StatefulSets, not {}: name one, as in rollout status sts/NAME",
+                        found.type_and_name()
+                    )));
+                }
+                all.push(found);
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Rollout {
+    pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
+        let mut failures = Failures::default();
+        match self {
+            Self::Status(verb) => {
+                for found in verb.which.fetch(session).await? {
+                    verb.one(session, &found).await?;
+                }
+            }
+            Self::History(verb) => {
+                for found in verb.which.fetch(session).await? {
+                    failures.note(session, verb.one(session, &found).await)?;
+                }
+            }
+            Self::Undo(verb) => {
+                for found in verb.which.fetch(session).await? {
+                    failures.note(session, verb.one(session, &found).await)?;
+                }
+            }
+            Self::Restart(verb) => {
+                for found in verb.which.fetch(session).await? {
+                    failures.note(session, verb.one(session, &found).await)?;
+                }
+            }
+        }
+        failures.end()
+    }
+}
+
+impl Status {
+    async fn one(&self, session: &Session, found: &Found) -> Result<(), Error> {
+        let name = found.object.name();
+        let pick = Pick::named(found.resource.clone(), found.object.namespace(), name);
+        let url = pick.watch_url(&Filters::default());
+        let mut last = String::new();
+        let until_done = follow(&session.api, &url, false, |seen| {
+            let set = match seen {
+                Seen::List(list) => &list["items"][0],
+                Seen::Change("DELETED", _) => &Value::Null,
+                Seen::Change(_, set) => set,
+            };
+            if !set.is_object() {
+                return Err(Error::plain(format!("object {name} has been deleted")));
+            }
+            let progress = rollout::progress(set)?;
+            if progress.text != last {
+                session.say(&progress.text)?;
+                last = progress.text;
+            }
+            Ok((progress.done || !self.watch).then_some(()))
+        });
+        if self.timeout.is_zero() {
+            return until_done.await;
+        }
+        let patience = duration::patience(self.timeout);
+        tokio::time::timeout(patience, until_done)
+            .await
+            .unwrap_or_else(|_| Err(Error::plain("timed out waiting for the condition")))
+    }
+}
+
+/// The set's revisions, the oldest first.
+async fn history(session: &Session, set: &Value) -> Result<Vec<Value>, Error> {
+    let resource = session.resource("controllerrevisions.apps").await?;
+    let pick = Pick { resource, namespace: set.namespace().to_owned(), name: None };
+    let revisions = selection::fetch(session, &pick, &Filters::default()).await?;
+    Ok(rollout::history(set, revisions.into_iter().map(|found| found.object).collect()))
+}
+
+impl History {
+    async fn one(&self, session: &Session, found: &Found) -> Result<(), Error> {
+        let history = history(session, &found.object).await?;
+        let name = found.type_and_name();
+        if self.revision == 0 {
+            let overview = tabwriter::align(&rollout::overview(&history), describe::PADDING);
+            return session.print(format!("{name} \n{overview}\n"));
+        }
+        let revision = rollout::find(&history, self.revision)?;
+        let restored = rollout::restored(&found.object, revision)?;
+        let mut lines = describe::Lines::new(Timestamp::now());
+        describe::pod_template(&mut lines, &restored["spec"]["template"]);
+        let template = tabwriter::align(&lines.into_text(), describe::PADDING);
+        session.print(format!("{name} with revision #{}\n{template}\n", self.revision))
+    }
+}
+
+impl Undo {
+    async fn one(&self, session: &Session, found: &Found) -> Result<(), Error> {
+        let history = history(session, &found.object).await?;
+        let revision = rollout::find(&history, self.to_revision)?;
+        let restored = rollout::restored(&found.object, revision)?;
+        if restored["spec"]["template"] == found.object["spec"]["template"] {
+            let number = rollout::number(revision);
+            let operation = format!("skipped rollback (current template already matches revision {number})");
+            return self.report.done(session, &found.resource, &found.object, &operation);
+        }
+        change(session, found, &self.report, &revision["data"], "rolled back").await
+    }
+}
+
+impl Restart {
+    async fn one(&self, session: &Session, found: &Found) -> Result<(), Error> {
+        let now = time::format_seconds(Timestamp::now());
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}});
+        change(session, found, &self.report, &patch, "restarted").await
+    }
+}
+
+async fn change(
+    session: &Session,
+    found: &Found,
+    report: &Report,
+    patch: &Value,
+    operation: &str,
+) -> Result<(), Error> {
+    let changed = match report.dry_run {
+        DryRun::Client => found.object.clone(),
+        dry_run => {
+            let url = found.url().with("dryRun", dry_run.parameter());
+            session.api.patch(&url, PatchType::Strategic, patch).await?
+        }
+    };
+    report.done(session, &found.resource, &changed, operation)
+}
