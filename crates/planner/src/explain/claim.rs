@@ -1,9 +1,13 @@
 //! Claims: no volume yet, none any more, or not gone yet.
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
 use super::{Cause, Walk};
 use crate::Planner;
-use crate::objects::{is_terminating, name, namespace};
+use crate::objects::{annotation, is_terminating, name, namespace};
 use crate::pods::claim_names;
+use crate::scheduler::SELECTED_NODE;
+use crate::stateful_set::parent_and_ordinal;
 use crate::volume_binder::matching::{class_name, volume_name};
 use crate::volume_binder::provisioner::PROVISIONER;
 use crate::volume_binder::{VolumeBinder, reasons};
@@ -12,8 +16,7 @@ use crate::world::Key;
 impl Walk<'_> {
     pub(super) fn claim(&mut self, ns: &str, claim_name: &str) -> Cause {
         let Some(claim) = self.world.claims.get(ns, claim_name) else {
-            return Cause::new(format!("claim/{claim_name} does not exist"))
-                .fix("create it, or check the name that the pod mounts");
+            return self.missing_claim(ns, claim_name);
         };
         let plan = VolumeBinder.plan(self.world, &Key::new(ns, claim_name), self.now);
         let Some(waiting) = plan.waiting_on.into_iter().next() else {
@@ -28,7 +31,8 @@ impl Walk<'_> {
                 None => Cause::new(format!("claim/{claim_name} is about to be bound")),
             };
         };
-        let cause = Cause::new(format!("claim/{claim_name} has no volume: {}", waiting.message));
+        let message = waiting.message.trim_end_matches('.');
+        let cause = Cause::new(format!("claim/{claim_name} has no volume: {message}"));
         let class = class_name(claim).unwrap_or_default();
         match waiting.reason {
             reasons::STORAGE_CLASS_MISSING => cause.fix(format!(
@@ -38,10 +42,17 @@ impl Walk<'_> {
             reasons::NO_MATCHING_VOLUME => cause
                 .fix("create a PersistentVolume that fits, or name a storageClassName that makes volumes"),
             reasons::WAIT_FOR_FIRST_CONSUMER => {
+                let text = format!(
+                    "claim/{claim_name} has no volume yet: class {class} gives one when a pod that mounts it has a \
+                     node (WaitForFirstConsumer)"
+                );
                 let users = self.users(ns, claim_name);
-                cause.because(users)
+                Cause::new(text).because(users)
             }
-            reasons::PROVISIONING => self.provisioning(cause, ns, claim_name, class),
+            reasons::PROVISIONING => self.provisioning(claim, class),
+            reasons::PROVISIONING_FAILED => {
+                cause.fix("its spec cannot be changed: delete the claim and create it anew")
+            }
             reasons::CLAIM_IN_USE => {
                 let pod = self.object("Pod", &waiting.on.namespace, &waiting.on.name);
                 Cause::new(waiting.message).because([pod])
@@ -73,16 +84,44 @@ impl Walk<'_> {
         users.iter().map(|pod| self.object("Pod", ns, pod)).collect()
     }
 
-    fn provisioning(&self, cause: Cause, ns: &str, claim: &str, class: &str) -> Cause {
+    fn provisioning(&self, claim: &PersistentVolumeClaim, class: &str) -> Cause {
+        let (ns, claim_name) = (namespace(&claim.metadata), name(&claim.metadata));
         let provisioner = self.world.storage_classes.get("", class).map_or("", |class| &class.provisioner);
-        let failed = self.event("PersistentVolumeClaim", ns, claim, &["ProvisioningFailed"]);
+        let on = match annotation(&claim.metadata, SELECTED_NODE) {
+            Some(node) => format!(" on node {node}"),
+            None => String::new(),
+        };
+        let text = format!("claim/{claim_name} waits until {provisioner} has made its volume{on}");
+        let failed = self.event("PersistentVolumeClaim", ns, claim_name, &["ProvisioningFailed"]);
         if let Some(event) = failed {
             let said = event.message.as_deref().unwrap_or_default();
-            return cause.because([Cause::new("its provisioner failed").words(said)]);
+            return Cause::new(text).because([Cause::new("it has failed to so far").words(said)]);
         }
         if provisioner == PROVISIONER {
-            return cause;
+            return Cause::new(text);
         }
-        cause.fix(format!("install the provisioner {provisioner}, or use a class of {PROVISIONER}"))
+        Cause::new(text)
+            .fix(format!("install {provisioner} if it is not there, or use a class of {PROVISIONER}"))
+    }
+
+    /// A claim that is not there: one that its set makes together with a pod leads to the set.
+    fn missing_claim(&mut self, ns: &str, claim_name: &str) -> Cause {
+        let cause = Cause::new(format!("claim/{claim_name} does not exist"));
+        let pod = self.world.stateful_sets.in_namespace(ns).find_map(|set| {
+            let templates = set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+            let prefixes = templates.map(|template| format!("{}-", name(&template.metadata)));
+            let pods = prefixes.filter_map(|prefix| claim_name.strip_prefix(&prefix));
+            let mut mine = pods.filter(|pod| {
+                parent_and_ordinal(pod).is_some_and(|(parent, _)| parent == name(&set.metadata))
+            });
+            mine.next().map(str::to_owned)
+        });
+        match pod {
+            Some(pod) if self.world.pods.get(ns, &pod).is_none() => {
+                let because = self.object("Pod", ns, &pod);
+                cause.because([because])
+            }
+            _ => cause.fix("create it, or check the name that the pod mounts"),
+        }
     }
 }

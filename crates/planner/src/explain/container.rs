@@ -1,26 +1,31 @@
 //! Containers: waiting, ended, or running and not Ready.
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+    Container, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Event, Pod,
 };
 
-use super::{Cause, Walk};
+use super::{Cause, Walk, flag};
 use crate::objects::{name, namespace};
 use crate::pods::spec;
 
 /// What keeps this container from being Ready, if anything does.
 pub(super) fn problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Cause> {
-    let state = status.state.as_ref();
-    if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
+    let state = status.state.as_ref()?;
+    if let Some(waiting) = &state.waiting {
         return waiting_problem(walk, pod, status, waiting);
     }
-    if state.is_some_and(|state| state.terminated.is_some()) {
-        return last_run(walk, status);
+    if let Some(end) = &state.terminated {
+        let has_done_its_part = is_init(pod, &status.name) && end.exit_code == 0;
+        return if has_done_its_part { None } else { last_run(walk, status) };
     }
-    if state.is_some_and(|state| state.running.is_some()) && !status.ready {
-        return Some(probe_problem(walk, pod, status));
+    let running = state.running.as_ref().filter(|_| !status.ready)?;
+    if is_init(pod, &status.name) && !is_sidecar(pod, &status.name) {
+        let since = running.started_at.as_ref();
+        let since = since.map_or(String::new(), |at| format!("; it has run for {}", walk.age(at.0)));
+        return Some(Cause::new(format!("init container {} has not finished yet{since}", status.name)));
     }
-    None
+    Some(probe_problem(walk, pod, status))
 }
 
 fn waiting_problem(
@@ -33,16 +38,7 @@ fn waiting_problem(
     let said = waiting.message.as_deref().unwrap_or_default();
     let reason = waiting.reason.as_deref().unwrap_or_default();
     let cause = match reason {
-        "CrashLoopBackOff" => {
-            let restarts = status.restart_count;
-            let text = format!("container {container} is in CrashLoopBackOff ({restarts} restarts)");
-            let end = last_run(walk, status);
-            let log =
-                format!("read what it said: stead logs {} -c {container} --previous", name(&pod.metadata));
-            let has_fix = end.as_ref().is_some_and(|end| end.fix.is_some());
-            let cause = Cause::new(text).because(end);
-            if has_fix { cause } else { cause.fix(log) }
-        }
+        "CrashLoopBackOff" => crash_loop(walk, pod, status, said),
         "ImagePullBackOff" | "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName"
         | "ImageInspectError" => {
             Cause::new(format!("container {container} has no image ({reason})")).words(said).fix(format!(
@@ -57,12 +53,53 @@ fn waiting_problem(
         "ContainerCreating" | "PodInitializing" | "" => {
             let event = walk.event("Pod", namespace(&pod.metadata), name(&pod.metadata), &[])?;
             let complaint = event.reason.as_deref().unwrap_or_default();
-            Cause::new(format!("container {container} is being made; {complaint}"))
+            Cause::new(format!("container {container} is being made; its node reports {complaint}"))
                 .words(event.message.as_deref().unwrap_or_default())
         }
         other => Cause::new(format!("container {container} waits ({other})")).words(said),
     };
     Some(cause)
+}
+
+/// A container that is started again and again, and why it ends.
+fn crash_loop(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus, said: &str) -> Cause {
+    let (container, pod_name, ns) = (&status.name, name(&pod.metadata), namespace(&pod.metadata));
+    let restarts = match status.restart_count {
+        1 => "1 restart".to_owned(),
+        count => format!("{count} restarts"),
+    };
+    let next = next_start(walk, status, said).map_or(String::new(), |next| format!(", next {next}"));
+    let killed = walk.event("Pod", ns, pod_name, &["Killing"]).filter(|event| {
+        let said = event.message.as_deref().unwrap_or_default();
+        said.starts_with(&format!("Container {container} failed "))
+    });
+    let killed = killed.map(|event| {
+        let probe = if event.message.as_deref().is_some_and(|said| said.contains("startup")) {
+            "startup"
+        } else {
+            "liveness"
+        };
+        let failure = probe_failure(walk, pod, probe).and_then(|event| event.message.as_deref());
+        Cause::new(format!("it was stopped because it failed its {probe} probe"))
+            .words(failure.map_or("", without_prefix))
+    });
+    let end = last_run(walk, status).map(|end| end.because(killed));
+    let has_fix = end.as_ref().is_some_and(|end| end.fix.is_some());
+    let text = format!("container {container} is in CrashLoopBackOff ({restarts}{next})");
+    let cause = Cause::new(text).because(end);
+    if has_fix {
+        return cause;
+    }
+    cause.fix(format!("read what it said: stead logs {pod_name}{} -c {container} --previous", flag(ns)))
+}
+
+/// When the container is started again, by the pause that its node told (`back-off 40s restarting failed …`).
+fn next_start(walk: &Walk<'_>, status: &ContainerStatus, said: &str) -> Option<String> {
+    let pause = said.strip_prefix("back-off ")?.split(' ').next()?;
+    let pause: SignedDuration = pause.parse().ok()?;
+    let ended = status.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0;
+    let rest = ended.checked_add(pause).ok()?.duration_since(walk.now).as_secs();
+    Some(if rest > 0 { format!("in {rest} s") } else { "now".to_owned() })
 }
 
 /// How the container's last run ended, with its last words.
@@ -71,12 +108,31 @@ pub(super) fn last_run(walk: &Walk<'_>, status: &ContainerStatus) -> Option<Caus
     let before = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let end = now.or(before)?;
     let ago = end.finished_at.as_ref().map_or(String::new(), |at| format!(" {} ago", walk.age(at.0)));
-    let reason = end.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
+    let reason = match (end.reason.as_deref(), signal(end.exit_code)) {
+        (None | Some("Error"), Some(signal)) => format!(" ({signal})"),
+        (Some(reason), _) => format!(" ({reason})"),
+        (None, None) => String::new(),
+    };
     let text = format!("container {} ended with exit code {}{reason}{ago}", status.name, end.exit_code);
     let cause = Cause::new(text).words(end.message.as_deref().unwrap_or_default());
     Some(match exit_fix(status, end) {
         Some(fix) => cause.fix(fix),
         None => cause,
+    })
+}
+
+/// The signal that such an exit code tells of, where it is one that people meet (128 and the signal's number).
+fn signal(exit_code: i32) -> Option<&'static str> {
+    Some(match exit_code {
+        131 => "SIGQUIT",
+        132 => "SIGILL",
+        134 => "SIGABRT",
+        135 => "SIGBUS",
+        136 => "SIGFPE",
+        137 => "SIGKILL",
+        139 => "SIGSEGV",
+        143 => "SIGTERM",
+        _ => return None,
     })
 }
 
@@ -99,21 +155,39 @@ fn probe_problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Cause 
     let held = container_of(pod, container);
     let starting = status.started == Some(false) && held.is_some_and(|c| c.startup_probe.is_some());
     let which = if starting { "startup" } else { "readiness" };
-    let event = walk
-        .event("Pod", namespace(&pod.metadata), name(&pod.metadata), &["Unhealthy"])
-        .filter(|event| event.message.as_deref().is_some_and(|said| said.to_lowercase().starts_with(which)));
-    match event {
-        Some(event) => {
-            let times = match event.count.unwrap_or(1) {
-                1 => "once".to_owned(),
-                count => format!("{count} times"),
-            };
-            let said = event.message.as_deref().unwrap_or_default();
-            let said = said.split_once(": ").map_or(said, |(_, rest)| rest);
-            Cause::new(format!("container {container} has failed its {which} probe {times}")).words(said)
-        }
-        None => Cause::new(format!("container {container} runs; its {which} probe has not succeeded yet")),
+    if let Some(event) = probe_failure(walk, pod, which) {
+        let times = match event.count.unwrap_or(1) {
+            1 => "once".to_owned(),
+            count => format!("{count} times"),
+        };
+        let said = without_prefix(event.message.as_deref().unwrap_or_default());
+        return Cause::new(format!("container {container} has failed its {which} probe {times}")).words(said);
     }
+    if starting || held.is_some_and(|c| c.readiness_probe.is_some()) {
+        return Cause::new(format!("container {container} runs; its {which} probe has not succeeded yet"));
+    }
+    Cause::new(format!("container {container} has only just been started"))
+}
+
+/// What the node told last of such a probe of the pod.
+fn probe_failure<'w>(walk: &Walk<'w>, pod: &Pod, probe: &str) -> Option<&'w Event> {
+    let event = walk.event("Pod", namespace(&pod.metadata), name(&pod.metadata), &["Unhealthy"])?;
+    let said = event.message.as_deref().unwrap_or_default().to_lowercase();
+    said.starts_with(probe).then_some(event)
+}
+
+/// What a probe found, without saying again which probe.
+fn without_prefix(said: &str) -> &str {
+    said.split_once(": ").map_or(said, |(_, rest)| rest)
+}
+
+fn is_init(pod: &Pod, container: &str) -> bool {
+    spec(pod).is_some_and(|spec| spec.init_containers.iter().flatten().any(|c| c.name == container))
+}
+
+/// Whether the init container goes on beside the others.
+fn is_sidecar(pod: &Pod, container: &str) -> bool {
+    container_of(pod, container).is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
 }
 
 fn container_of<'p>(pod: &'p Pod, container: &str) -> Option<&'p Container> {

@@ -5,6 +5,7 @@
 
 mod claim;
 mod container;
+mod node;
 mod pod;
 mod references;
 mod service;
@@ -15,25 +16,32 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use serde::Serialize;
 
 use crate::Planner;
-use crate::garbage_collector::GarbageCollector;
+use crate::garbage_collector::{CLUSTER_SCOPED, GarbageCollector};
 use crate::namespace::NamespacePlanner;
 use crate::objects::spoken;
 use crate::plan::{ObjectRef, Plan, Waiting};
 use crate::volume_binder::VolumeBinder;
 use crate::world::{Key, World};
 
+/// What to do about something that is not there.
+const CHECK_NAME: &str = "check the name and the namespace (-n)";
+
 /// One line of an explanation and what lies behind it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cause {
     /// One plain sentence.
     pub text: String,
     /// What a program said, word for word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<String>,
     /// What to do about it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
     /// The causes of this.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<Cause>,
 }
 
@@ -61,7 +69,7 @@ impl Cause {
 }
 
 /// Everything there is to say about one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Chain {
     /// What keeps the object from its goal; one line that says so when nothing does.
     pub causes: Vec<Cause>,
@@ -87,7 +95,7 @@ fn render(cause: &Cause, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Resul
 }
 
 /// Explains the object `kind` (`StatefulSet`, also as `statefulset`, `sts`, `statefulsets`) of this name.
-/// `events` are those of the namespace, in any order.
+/// `events` are those of the namespace (of a cluster-scoped object: those in `default`), in any order.
 pub fn explain(
     world: &World,
     events: &[Event],
@@ -101,25 +109,33 @@ pub fn explain(
         Some("StatefulSet") => walk.stateful_set(namespace, name),
         Some(kind) => vec![walk.object(kind, namespace, name)],
         None => vec![Cause::new(format!("nothing is known about the kind {kind}")).fix(
-            "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service or namespace",
+            "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, node or namespace",
         )],
     };
     Chain { causes }
 }
 
-/// The kind that a word means, as kubectl takes it.
-fn canonical(kind: &str) -> Option<&'static str> {
-    let kind = kind.to_lowercase();
-    let kind = kind.split('.').next().unwrap_or_default();
-    Some(match kind {
+/// The kind that a word means, as kubectl takes it; of those that have nothing to say, only the kind's own name.
+fn canonical(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    let word = word.split('.').next().unwrap_or_default();
+    Some(match word {
         "statefulset" | "statefulsets" | "sts" => "StatefulSet",
         "pod" | "pods" | "po" => "Pod",
         "persistentvolumeclaim" | "persistentvolumeclaims" | "pvc" | "claim" => "PersistentVolumeClaim",
         "persistentvolume" | "persistentvolumes" | "pv" | "volume" => "PersistentVolume",
         "service" | "services" | "svc" => "Service",
         "namespace" | "namespaces" | "ns" => "Namespace",
-        _ => return None,
+        "node" | "nodes" | "no" => "Node",
+        word => {
+            return World::KINDS.iter().map(|(_, kind)| *kind).find(|kind| kind.eq_ignore_ascii_case(word));
+        }
     })
+}
+
+/// The flag that a command needs for objects of this namespace.
+fn flag(namespace: &str) -> String {
+    if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
 }
 
 struct Walk<'w> {
@@ -133,7 +149,7 @@ struct Walk<'w> {
 impl<'w> Walk<'w> {
     /// Explains one object in one line and what lies behind it.
     fn object(&mut self, kind: &str, namespace: &str, name: &str) -> Cause {
-        let namespace = if matches!(kind, "PersistentVolume" | "Namespace") { "" } else { namespace };
+        let namespace = if CLUSTER_SCOPED.contains(&kind) { "" } else { namespace };
         if !self.seen.insert((kind.to_owned(), namespace.to_owned(), name.to_owned())) {
             return Cause::new(format!("{}/{name}: see above", kind.to_lowercase()));
         }
@@ -141,6 +157,7 @@ impl<'w> Walk<'w> {
             "Pod" => self.pod(namespace, name),
             "PersistentVolumeClaim" => self.claim(namespace, name),
             "Service" => self.service(namespace, name),
+            "Node" => self.node(name),
             "StatefulSet" => {
                 let causes = self.stateful_set(namespace, name);
                 Cause::new(format!("statefulset/{name}")).because(causes)
@@ -154,13 +171,7 @@ impl<'w> Walk<'w> {
         let mut told: BTreeSet<ObjectRef> = BTreeSet::new();
         let mut causes = Vec::new();
         for waiting in waits {
-            let since = waiting.since.map_or(String::new(), |since| {
-                format!(" (for {})", apimachinery::time::human_age(since, self.now))
-            });
-            let who = spoken(&waiting.who);
-            let says_who = waiting.message.starts_with(&who);
-            let prefix = if says_who { String::new() } else { format!("{who}: ") };
-            let cause = Cause::new(format!("{prefix}{}{since}", waiting.message));
+            let cause = Cause::new(self.sentence(&waiting));
             let on = &waiting.on;
             let itself = on.kind == waiting.who.kind && on.name == waiting.who.name;
             // Several waits for one thing are explained once.
@@ -171,12 +182,23 @@ impl<'w> Walk<'w> {
         causes
     }
 
+    /// What waits and for what; a message that does not say who gets it said.
+    fn sentence(&self, waiting: &Waiting) -> String {
+        let (who, said) = (spoken(&waiting.who), &waiting.message);
+        let long = waiting.since.filter(|since| self.now.duration_since(*since).as_secs() > 0);
+        let since = long.map_or(String::new(), |since| format!(" (for {})", self.age(since)));
+        match said.strip_prefix("it ") {
+            Some(rest) => format!("{who} {rest}{since}"),
+            None if said.starts_with(&who) => format!("{said}{since}"),
+            None => format!("{who}: {said}{since}"),
+        }
+    }
+
     /// Any other kind: what the planners that look at all kinds wait for.
     fn other(&mut self, kind: &str, namespace: &str, name: &str) -> Cause {
         let spoken = format!("{}/{name}", kind.to_lowercase());
         if self.world.find(kind, namespace, name).is_none() {
-            return Cause::new(format!("{spoken} does not exist"))
-                .fix("check the name and the namespace (-n)");
+            return Cause::new(format!("{spoken} does not exist")).fix(CHECK_NAME);
         }
         let key = Key::new(namespace, name);
         let mut waits = match kind {
@@ -187,7 +209,32 @@ impl<'w> Walk<'w> {
         waits.extend(self.garbage(kind, namespace, name).waiting_on);
         match self.waits(waits).into_iter().next() {
             Some(cause) => cause,
-            None => Cause::new(format!("{spoken} waits for nothing")),
+            None => Cause::new(format!("{spoken} {}", self.standing(kind, name))),
+        }
+    }
+
+    /// How something is that waits for nothing.
+    fn standing(&self, kind: &str, name: &str) -> String {
+        let volume = self.world.volumes.get("", name).filter(|_| kind == "PersistentVolume");
+        let phase = match kind {
+            "Namespace" => {
+                let held = self.world.namespaces.get("", name);
+                held.and_then(|held| held.status.as_ref()?.phase.clone())
+            }
+            _ => volume.and_then(|volume| volume.status.as_ref()?.phase.clone()),
+        };
+        let claim = volume.and_then(|volume| volume.spec.as_ref()?.claim_ref.as_ref());
+        let claim = claim.map(|claim| {
+            let text = |part: &Option<String>| part.clone().unwrap_or_default();
+            format!("claim {}/{}", text(&claim.namespace), text(&claim.name))
+        });
+        match (phase.as_deref(), claim) {
+            (Some("Bound"), Some(claim)) => format!("is bound to {claim}"),
+            (Some("Released"), Some(claim)) => {
+                format!("is Released: {claim} is gone, and the volume keeps its data until you delete it")
+            }
+            (Some(phase), _) => format!("is {phase} and waits for nothing"),
+            (None, _) => "is there and waits for nothing".to_owned(),
         }
     }
 
@@ -218,7 +265,11 @@ impl<'w> Walk<'w> {
         })
     }
 
+    /// How long ago a moment was, in a few words.
     fn age(&self, then: Timestamp) -> String {
-        apimachinery::time::human_age(then, self.now)
+        match apimachinery::time::human_age(then, self.now) {
+            age if age == "0s" => "less than a second".to_owned(),
+            age => age,
+        }
     }
 }

@@ -2,14 +2,14 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Cause, Walk, container, references};
+use super::{CHECK_NAME, Cause, Walk, container, flag, references};
 use crate::Planner;
 use crate::objects::is_terminating;
 use crate::pods::{
     claim_names, container_statuses, is_running_and_ready, node_name, phase, ready_since, spec,
 };
 use crate::scheduler::{Scheduler, reasons};
-use crate::stateful_set::parent_and_ordinal;
+use crate::stateful_set::{parent_and_ordinal, replicas, start_ordinal};
 use crate::volume_binder::matching::is_bound;
 use crate::world::Key;
 
@@ -49,13 +49,30 @@ impl Walk<'_> {
             self.seen.contains(&("StatefulSet".to_owned(), namespace.to_owned(), set.to_owned()))
         });
         let cause = Cause::new(format!("pod/{name} does not exist"));
-        match set {
-            Some((set, _)) if !seen => {
-                let because = self.stateful_set(namespace, set);
-                cause.because(because)
-            }
-            _ => cause.fix("check the name and the namespace (-n)"),
+        let Some((set, ordinal)) = set else { return cause.fix(CHECK_NAME) };
+        if seen {
+            return cause;
         }
+        let held = self.world.stateful_sets.get(namespace, set);
+        let first = held.map_or(0, |set| start_ordinal(set));
+        let count = held.map_or(0, |set| replicas(set));
+        if !(first..first + count).contains(&ordinal) {
+            let has = match count {
+                0 => "has no replicas".to_owned(),
+                1 => format!("has one replica, {set}-{first}"),
+                count => format!("has {count} replicas, {set}-{first} to {set}-{}", first + count - 1),
+            };
+            let cause = cause.because([Cause::new(format!("statefulset/{set} {has}"))]);
+            let more = ordinal - first + 1;
+            return match more {
+                1.. => {
+                    cause.fix(format!("for more: stead scale sts/{set}{} --replicas={more}", flag(namespace)))
+                }
+                _ => cause,
+            };
+        }
+        let because = self.stateful_set(namespace, set);
+        cause.because(because)
     }
 
     fn terminating_pod(&self, pod: &Pod, name: &str) -> Cause {
@@ -63,12 +80,25 @@ impl Walk<'_> {
         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
         let text = match since {
             // The timestamp is when the grace period ends.
-            Some(end) if end > self.now => format!("pod/{name} is terminating; it has {grace} s to stop"),
-            Some(end) => format!("pod/{name} is terminating; its grace period ended {} ago", self.age(end)),
+            Some(end) if end > self.now => {
+                let left = end.duration_since(self.now).as_secs() + 1;
+                format!("pod/{name} is terminating; it has {left} of {grace} s left to stop by itself")
+            }
+            Some(end) if grace > 0 => {
+                format!(
+                    "pod/{name} is terminating; its grace period of {grace} s ended {} ago",
+                    self.age(end)
+                )
+            }
+            Some(end) => format!("pod/{name} is terminating and was to stop at once, {} ago", self.age(end)),
             None => format!("pod/{name} is terminating"),
         };
         let finalizers = pod.metadata.finalizers.clone().unwrap_or_default();
-        let cause = Cause::new(text);
+        let failed = self.event("Pod", crate::objects::namespace(&pod.metadata), name, &["FailedKillPod"]);
+        let failed = failed.map(|event| {
+            Cause::new("its node could not stop it").words(event.message.as_deref().unwrap_or_default())
+        });
+        let cause = Cause::new(text).because(failed);
         if finalizers.is_empty() {
             return cause;
         }
@@ -161,9 +191,9 @@ fn unschedulable_fix(message: &str) -> Option<&'static str> {
         ("Insufficient", "lower the containers' resources.requests, or make room on the node"),
         ("Too many pods", "delete pods that are not needed, or add a node"),
         ("untolerated taint", "add a toleration to the pod, or take the taint off the node"),
-        ("were unschedulable", "let the node take pods again: kubectl uncordon NODE"),
+        ("were unschedulable", super::node::UNCORDON),
         ("node affinity/selector", "compare spec.nodeSelector and spec.affinity with the nodes' labels"),
-        ("were not ready", "see why the node is not Ready: kubectl describe node"),
+        ("were not ready", "see why the node is not Ready: stead why node/NODE"),
         ("free ports", "another pod has the host port: change containers[].ports[].hostPort"),
         ("volume node affinity", "the pod's volume is on another node: the pod can only run there"),
         (

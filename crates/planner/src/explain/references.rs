@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::Cause;
+use super::{Cause, flag};
 use crate::objects::namespace;
 use crate::pods::spec;
 use crate::world::World;
@@ -50,23 +50,27 @@ fn of_container(container: &Container) -> Vec<Reference<'_>> {
 }
 
 fn cause(world: &World, namespace: &str, (kind, name, key): Reference<'_>) -> Option<Cause> {
+    let flag = flag(namespace);
     let keys = keys(world, namespace, kind, name);
     let (word, make) = match kind {
-        "Secret" => ("secret", "kubectl create secret generic"),
-        _ => ("configmap", "kubectl create configmap"),
+        "Secret" => ("secret", "stead create secret generic"),
+        _ => ("configmap", "stead create configmap"),
     };
     let Some(keys) = keys else {
         let literal = key.unwrap_or("KEY");
         return Some(
             Cause::new(format!("{word}/{name} does not exist"))
-                .fix(format!("create it: {make} {name} --from-literal={literal}=VALUE")),
+                .fix(format!("create it: {make} {name}{flag} --from-literal={literal}=VALUE")),
         );
     };
     let wanted = key.filter(|key| !keys.contains(*key))?;
     let held: Vec<&str> = keys.iter().map(String::as_str).collect();
     let has = if held.is_empty() { "it has none".to_owned() } else { format!("it has {}", held.join(", ")) };
     let text = format!("{word}/{name} has no key \"{wanted}\"; {has}");
-    Some(Cause::new(text).fix(format!("add the key, or name one that is there: kubectl edit {word} {name}")))
+    Some(
+        Cause::new(text)
+            .fix(format!("add the key, or name one that is there: stead edit {word} {name}{flag}")),
+    )
 }
 
 /// The keys of a Secret or ConfigMap; `None` when it does not exist.

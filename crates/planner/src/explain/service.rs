@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 
-use super::{Cause, Walk};
+use super::{CHECK_NAME, Cause, Walk};
 use crate::objects::{is_terminating, name};
 use crate::pods::{is_ready, is_terminal};
 
@@ -10,7 +10,7 @@ impl Walk<'_> {
     pub(super) fn service(&mut self, ns: &str, service_name: &str) -> Cause {
         let Some(service) = self.world.services.get(ns, service_name) else {
             return Cause::new(format!("service/{service_name} does not exist in namespace {ns}"))
-                .fix("check the name and the namespace (-n)");
+                .fix(CHECK_NAME);
         };
         let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
         if selector.is_empty() {
@@ -32,7 +32,7 @@ impl Walk<'_> {
         if pods.is_empty() {
             let wanted: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
             return Cause::new(format!("service/{service_name} selects no pod ({})", wanted.join(",")))
-                .fix("compare spec.selector with the labels: kubectl get pods --show-labels");
+                .fix("compare spec.selector with the labels: stead get pods --show-labels");
         }
         let counts = |pod: &&&Pod| is_ready(pod) && !is_terminating(&pod.metadata);
         let ready = pods.iter().filter(counts).count();

@@ -1,6 +1,6 @@
 //! Sets: what their planner waits for, or what it would do next and was refused.
 
-use super::{Cause, Walk};
+use super::{CHECK_NAME, Cause, Walk};
 use crate::Planner;
 use crate::plan::{Action, Plan};
 use crate::stateful_set::{StatefulSetPlanner, replicas};
@@ -10,7 +10,7 @@ impl Walk<'_> {
     pub(super) fn stateful_set(&mut self, namespace: &str, name: &str) -> Vec<Cause> {
         let Some(set) = self.world.stateful_sets.get(namespace, name) else {
             let text = format!("statefulset/{name} does not exist in namespace {namespace}");
-            return vec![Cause::new(text).fix("check the name and the namespace (-n)")];
+            return vec![Cause::new(text).fix(CHECK_NAME)];
         };
         self.seen.insert(("StatefulSet".to_owned(), namespace.to_owned(), name.to_owned()));
         let plan = StatefulSetPlanner.plan(self.world, &Key::new(namespace, name), self.now);

@@ -26,7 +26,7 @@ pub mod reasons {
 }
 
 /// Kinds without a namespace, of those in a world.
-const CLUSTER_SCOPED: &[&str] = &["Namespace", "Node", "PersistentVolume", "StorageClass"];
+pub(crate) const CLUSTER_SCOPED: &[&str] = &["Namespace", "Node", "PersistentVolume", "StorageClass"];
 
 /// The garbage collector.
 pub struct GarbageCollector;

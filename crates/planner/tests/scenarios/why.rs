@@ -49,7 +49,8 @@ fn a_set_waits_for_a_pod_in_a_crash_loop() {
         &mut sim,
         "web-1",
         &json!({
-            "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff",
+                "message": "back-off 1m20s restarting failed container=web pod=web-1_default(1)"}},
             "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-01-01T00:00:00Z",
                 "message": "Error: Database is uninitialized\nand superuser password is not specified.\n"}},
         }),
@@ -58,7 +59,7 @@ fn a_set_waits_for_a_pod_in_a_crash_loop() {
     insta::assert_snapshot!(why(&sim, "statefulset/web"), @r#"
     statefulset/web: web-2 waits until web-1 is Ready
     └ pod/web-1 is not Ready
-      └ container web is in CrashLoopBackOff (3 restarts)
+      └ container web is in CrashLoopBackOff (3 restarts, next in 68 s)
         └ container web ended with exit code 1 (Error) 12s ago
             Error: Database is uninitialized
             and superuser password is not specified.
@@ -83,6 +84,13 @@ fn a_failing_readiness_probe_is_told_with_what_it_found() {
     └ container web has failed its readiness probe 4 times
         tcp 10.42.0.7:5432: connection refused
     "#);
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 is not Ready
+    └ container web has only just been started
+    "#);
+    sim.edit("Pod", "web-0", |pod| {
+        pod["spec"]["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": 5432}});
+    });
     insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
     pod/web-0 is not Ready
     └ container web runs; its readiness probe has not succeeded yet
@@ -138,14 +146,14 @@ fn a_secret_that_is_missing_or_lacks_a_key_is_named() {
     statefulset/web waits until web-0 is Ready
     └ pod/web-0 cannot start: what it refers to is missing
       └ secret/postgres-secret does not exist
-        → create it: kubectl create secret generic postgres-secret --from-literal=password=VALUE
+        → create it: stead create secret generic postgres-secret --from-literal=password=VALUE
     "#);
     sim.make(json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "postgres-secret", "namespace": "default"}, "data": {"pass": "eA=="}}));
     insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
     pod/web-0 cannot start: what it refers to is missing
     └ secret/postgres-secret has no key "password"; it has pass
-      → add the key, or name one that is there: kubectl edit secret postgres-secret
+      → add the key, or name one that is there: stead edit secret postgres-secret
     "#);
 }
 
@@ -184,11 +192,11 @@ fn waits_of_a_set_come_out_as_they_are() {
     let said = |script: &str| why(&after(script), "sts/web");
     insta::assert_snapshot!(said("set replicas=2 min-ready=10\n ready web-0"), @r#"
     statefulset/web: web-1 waits until web-0 has been Ready for 10 s (minReadySeconds)
-    └ pod/web-0 is Running and Ready for 0s
+    └ pod/web-0 is Running and Ready for less than a second
     "#);
     insta::assert_snapshot!(said("set replicas=1\n ready web-0\n delete web-0"), @r#"
     statefulset/web waits until web-0 is gone, which is terminating
-    └ pod/web-0 is terminating; its grace period ended 0s ago
+    └ pod/web-0 is terminating and was to stop at once, less than a second ago
     "#);
     insta::assert_snapshot!(said("foreign web-0\n set replicas=1"), @r#"
     statefulset/web: web-0 cannot be made: a pod of that name exists and is not the set's; delete it
@@ -212,7 +220,7 @@ fn waits_of_a_set_come_out_as_they_are() {
         statefulset/web waits until web-0 is Ready
         └ pod/web-0 is being started by node node-a
         statefulset/web waits until web-1 is gone, which is terminating
-        └ pod/web-1 is terminating; its grace period ended 0s ago
+        └ pod/web-1 is terminating and was to stop at once, less than a second ago
         "#);
     insta::assert_snapshot!(said("set replicas=1 on-delete\n ready web-0\n image web:2"), @r#"
     statefulset/web: 1 of 1 pods are of an older revision and are replaced when you delete them (OnDelete), for instance: delete pod web-0
@@ -221,12 +229,62 @@ fn waits_of_a_set_come_out_as_they_are() {
     statefulset/web: the partition (1) keeps 1 of 1 pods at their revision; lower spec.updateStrategy.rollingUpdate.partition to update them
     "#);
     insta::assert_snapshot!(said("set replicas=1\n ready web-0\n delete-set foregroundDeletion"), @r#"
-    statefulset/web: it is being deleted: its pods go with it, and its claims only where the retention policy says so
-    statefulset/web goes once pod/web-0, which it owns, is gone (for 0s)
-    └ pod/web-0 is terminating; its grace period ended 0s ago
+    statefulset/web is being deleted: its pods go with it, and its claims only where the retention policy says so
+    statefulset/web goes once pod/web-0, which it owns, is gone
+    └ pod/web-0 is terminating and was to stop at once, less than a second ago
     "#);
     insta::assert_snapshot!(said("set replicas=1\n ready web-0"), @r#"
     statefulset/web waits for nothing: 1 of 1 pods are available
+    "#);
+}
+
+#[test]
+fn a_container_that_its_liveness_probe_stops_says_so() {
+    let mut sim = after("set replicas=1");
+    let ended =
+        json!({"terminated": {"exitCode": 143, "reason": "Error", "finishedAt": "2026-01-01T00:00:00Z"}});
+    container(
+        &mut sim,
+        "web-0",
+        &json!({"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}),
+    );
+    let event = |reason: &str, message: &str| {
+        json!({"metadata": {}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web-0"},
+            "type": "Warning", "reason": reason, "message": message})
+    };
+    let events = json!([
+        event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500"),
+        event("Killing", "Container web failed liveness probe, will be restarted"),
+    ]);
+    insta::assert_snapshot!(why_with(&sim, "pod/web-0", events), @r#"
+    pod/web-0 is not Ready
+    └ container web is in CrashLoopBackOff (1 restart)
+      └ container web ended with exit code 143 (SIGTERM) less than a second ago
+        └ it was stopped because it failed its liveness probe
+            HTTP probe failed with statuscode: 500
+      → read what it said: stead logs web-0 -c web --previous
+    "#);
+}
+
+#[test]
+fn init_containers_hold_the_pod_until_they_are_done() {
+    let mut sim = after("set replicas=1");
+    sim.edit("Pod", "web-0", |pod| {
+        pod["spec"]["initContainers"] = json!([{"name": "fetch"}, {"name": "migrate"}]);
+    });
+    let status = |name: &str, state: Value| json!({"name": name, "image": "web:1", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+    let done = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+    let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let waiting = json!({"waiting": {"reason": "PodInitializing"}});
+    sim.pod_status(
+        "web-0",
+        &json!({"phase": "Pending", "containerStatuses": [status("web", waiting)],
+            "initContainerStatuses": [status("fetch", done), status("migrate", running)]}),
+    );
+    sim.tick(40);
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 is not Ready
+    └ init container migrate has not finished yet; it has run for 40s
     "#);
 }
 
@@ -241,20 +299,58 @@ fn a_pod_that_is_not_made_yet_leads_to_its_set() {
 }
 
 #[test]
+fn a_pod_beyond_the_sets_replicas_is_not_waited_for() {
+    let sim = after("set replicas=2 claims\n ready web-0");
+    insta::assert_snapshot!(why(&sim, "pod/web-7"), @r#"
+    pod/web-7 does not exist
+    └ statefulset/web has 2 replicas, web-0 to web-1
+    → for more: stead scale sts/web --replicas=8
+    "#);
+    insta::assert_snapshot!(why(&sim, "pvc/data-web-7"), @r#"
+    claim/data-web-7 does not exist
+    └ pod/web-7 does not exist
+      └ statefulset/web has 2 replicas, web-0 to web-1
+      → for more: stead scale sts/web --replicas=8
+    "#);
+}
+
+#[test]
+fn nodes_say_whether_they_can_be_used() {
+    let mut sim = after("set replicas=1");
+    let node = sim.names("Node")[0].clone();
+    let about = format!("node/{node}");
+    insta::assert_snapshot!(why(&sim, &about), @"node/node-a is Ready and has 1 pod");
+    sim.edit("Node", &node, |node| {
+        node["spec"]["unschedulable"] = json!(true);
+        node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status.", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    });
+    sim.tick(90);
+    insta::assert_snapshot!(why(&sim, &about), @r#"
+    node/node-a, which has 1 pod, is not as it should be
+    └ it has not been Ready for 90s (NodeStatusUnknown)
+        Kubelet stopped posting node status.
+      → start stead there, if it does not run: stead up
+    └ it takes no new pods (spec.unschedulable)
+      → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
+    "#);
+}
+
+#[test]
 fn claims_say_what_they_wait_for() {
     let mut sim = after("set replicas=1 claims\n ready web-0\n");
     sim.remove("PersistentVolumeClaim", "data-web-0", &[]);
     sim.settle();
     insta::assert_snapshot!(why(&sim, "pvc/data-web-0"), @r#"
     claim/data-web-0 is being deleted and goes once pod/web-0 no longer uses it
-    └ pod/web-0 is Running and Ready for 0s
+    └ pod/web-0 is Running and Ready for less than a second
     "#);
     sim.make(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": "unused", "namespace": "default"},
         "spec": {"storageClassName": "local", "resources": {"requests": {"storage": "1Gi"}}}}));
     sim.settle();
     insta::assert_snapshot!(why(&sim, "pvc/unused"), @r#"
-    claim/unused has no volume: waiting for first consumer to be created before binding
+    claim/unused has no volume yet: class local gives one when a pod that mounts it has a node (WaitForFirstConsumer)
     └ no pod mounts it yet: it gets its volume when one does
     "#);
     insta::assert_snapshot!(why(&sim, "pvc/none"), @r#"
@@ -281,7 +377,7 @@ fn services_say_who_is_behind_them() {
     "#);
     insta::assert_snapshot!(why(&sim, "svc/typo"), @r#"
     service/typo selects no pod (app=wep)
-    → compare spec.selector with the labels: kubectl get pods --show-labels
+    → compare spec.selector with the labels: stead get pods --show-labels
     "#);
 }
 
@@ -299,11 +395,11 @@ fn namespaces_and_volumes_say_what_holds_them() {
     sim.remove("Namespace", "default", &[]);
     sim.settle();
     insta::assert_snapshot!(why(&sim, "ns/default"), @r#"
-    namespace/default goes once the 2 objects in it are gone, pod/web-0 among them (for 0s)
-    └ pod/web-0 is terminating; its grace period ended 0s ago
+    namespace/default goes once the 2 objects in it are gone, pod/web-0 among them
+    └ pod/web-0 is terminating and was to stop at once, less than a second ago
     "#);
     insta::assert_snapshot!(why(&sim, "deployment/web"), @r#"
     nothing is known about the kind deployment
-    → ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service or namespace
+    → ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, node or namespace
     "#);
 }
