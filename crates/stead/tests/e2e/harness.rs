@@ -1,5 +1,6 @@
 //! A stead for one test, and the words to drive it.
 
+mod followed;
 mod stead;
 mod timeline;
 

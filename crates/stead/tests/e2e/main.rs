@@ -4,4 +4,5 @@
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
 mod harness;
+mod pods;
 mod seed_walkthrough;

@@ -1,12 +1,13 @@
 //! Starts, restarts and ends a stead.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::PATIENCE;
+use super::followed::Followed;
 
 /// Which program speaks for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +177,10 @@ impl Stead {
 
     /// Runs a command line and answers with all that came of it.
     pub(crate) fn try_run(&self, line: &str) -> Output {
-        let words = words(line);
+        self.client(line).stdin(Stdio::null()).output().expect("the client runs")
+    }
+
+    fn client(&self, line: &str) -> Command {
         let mut command = match self.client {
             Client::Stead => self.command(),
             Client::Kubectl => {
@@ -185,7 +189,35 @@ impl Stead {
                 command
             }
         };
-        command.args(&words).stdin(Stdio::null()).output().expect("the client runs")
+        command.args(words(line));
+        command
+    }
+
+    /// Runs a command line with something to read. Answers with all that came of it.
+    pub(crate) fn feed(&self, line: &str, input: &str) -> Output {
+        let mut child = self
+            .client(line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the client runs");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the client reads");
+        child.wait_with_output().expect("the client ends")
+    }
+
+    /// Starts a command line that goes on (`-w`, `-f`), whose lines are read one after another.
+    pub(crate) fn follow(&self, line: &str) -> Followed {
+        Followed::new(line, self.client(line))
+    }
+
+    /// The message of the first event of an object (`pod/db-0`) with this reason; waits for it.
+    pub(crate) fn event(&self, what: &str, reason: &str) -> String {
+        let name = what.split_once('/').map_or(what, |(_, name)| name);
+        self.follow(&format!(
+            r#"get events -w --field-selector involvedObject.name={name},reason={reason} -o jsonpath='{{.message}}{{"\n"}}'"#
+        ))
+        .line()
     }
 
     /// Applies a manifest given as text.
@@ -230,6 +262,13 @@ impl Stead {
 
 impl Drop for Stead {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in ["get pods -A -o wide", "get pods -A -o yaml", "get events -A"] {
+                let output = self.command().args(words(line)).output();
+                let said = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+                eprintln!("--- stead {line}\n{}", said.unwrap_or_default());
+            }
+        }
         let down = self.command().args(["down", "--purge", "--yes"]).output();
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
