@@ -32,7 +32,7 @@ pub struct Connection {
 enum Source {
     DataDir(PathBuf),
     File(PathBuf),
-    Environment(Kubeconfig),
+    Environment(Box<Kubeconfig>),
 }
 
 impl Connection {
@@ -61,7 +61,7 @@ impl Connection {
         let kubeconfig = match source {
             Source::DataDir(dir) => read(&dir.join("kubeconfig"), &start)?,
             Source::File(path) => read(&path, &start)?,
-            Source::Environment(kubeconfig) => kubeconfig,
+            Source::Environment(kubeconfig) => *kubeconfig,
         };
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
@@ -87,7 +87,7 @@ impl Connection {
         let named = Kubeconfig::from_env()
             .map_err(|e| Error::plain(format!("cannot use what KUBECONFIG names: {e}")))?;
         Ok(match named {
-            Some(kubeconfig) => Source::Environment(kubeconfig),
+            Some(kubeconfig) => Source::Environment(Box::new(kubeconfig)),
             None => Source::DataDir(PathBuf::from(DEFAULT_DATA_DIR)),
         })
     }

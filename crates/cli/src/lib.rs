@@ -25,6 +25,7 @@ mod selection;
 mod session;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod verbs;
 mod yaml;
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::output::tabwriter;
 pub(crate) use containers::pod_template;
-pub(crate) use parts::{Lines, interval};
+pub(crate) use parts::{Lines, count, interval};
 
 /// Spaces between the columns of a description.
 pub(crate) const PADDING: usize = 2;

@@ -158,18 +158,17 @@ pub(crate) fn interval(event: &Value, now: Timestamp) -> String {
         Value::Null => age(&event["firstTimestamp"], now),
         moment => age(moment, now),
     };
-    let series = &event["series"];
-    if series.is_object() {
-        return format!(
-            "{} (x{} over {first})",
-            age(&series["lastObservedTime"], now),
-            shown(&series["count"])
-        );
-    }
-    match event["count"].as_i64() {
-        Some(count) if count > 1 => format!("{} (x{count} over {first})", age(&event["lastTimestamp"], now)),
+    let last =
+        [&event["series"]["lastObservedTime"], &event["lastTimestamp"]].into_iter().find(|t| !t.is_null());
+    match (count(event), last) {
+        (times @ 2.., Some(last)) => format!("{} (x{times} over {first})", age(last, now)),
         _ => first,
     }
+}
+
+/// How often an event happened.
+pub(crate) fn count(event: &Value) -> i64 {
+    event["series"]["count"].as_i64().or_else(|| event["count"].as_i64()).unwrap_or(1)
 }
 
 /// Who told an event.

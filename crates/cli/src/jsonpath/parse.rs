@@ -250,7 +250,7 @@ impl<'a> Scanner<'a> {
         let inside = &self.rest[..end];
         self.rest = self.rest[end + 1..].strip_prefix(']').ok_or_else(unterminated)?;
         let is_operator = |c: char| matches!(c, '!' | '<' | '>' | '=' | '~');
-        let Some(at) = inside.find(|c| matches!(c, '!' | '<' | '>' | '=')).filter(|at| *at > 0) else {
+        let Some(at) = inside.find(['!', '<', '>', '=']).filter(|at| *at > 0) else {
             steps.push(Step::Filter { left: Self::expression(inside)?, comparison: None });
             return Ok(());
         };

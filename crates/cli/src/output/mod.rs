@@ -118,7 +118,9 @@ pub(crate) fn indented(value: &Value) -> String {
 
 /// Several objects as one.
 pub(crate) fn list_of(objects: Vec<Value>) -> Value {
-    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": objects})
+    let mut list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}});
+    list["items"] = objects.into();
+    list
 }
 
 /// Leaves out who set which field: nobody reads that unless asked for.

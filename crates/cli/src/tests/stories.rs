@@ -335,3 +335,17 @@ async fn the_servers_kinds_are_listed() {
     assert!(cluster.contains("nodes\n") && !cluster.contains("pods\n"), "{cluster}");
     assert!(stead.ok("version").await.contains("Server Version: v1."));
 }
+
+#[tokio::test]
+async fn why_and_timeline_tell_what_the_api_knows() {
+    let stead = Stead::start().await;
+    let file = stead.manifest("pod.yaml", POD);
+    stead.ok(&format!("create -f {}", file.display())).await;
+    let told = stead.ok("why pod/db-0").await;
+    assert!(told.starts_with("pod/db-0 "), "{told}");
+    let told = stead.ok("why pod/nobody").await;
+    assert!(told.contains("pod/nobody does not exist"), "{told}");
+    let told = stead.ok("timeline pod/db-0").await;
+    assert!(told.contains("pod/db-0  created\n"), "{told}");
+    assert_eq!(stead.fails("why pods").await, "error: name one object, as in pod/web-0\n");
+}

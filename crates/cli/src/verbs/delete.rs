@@ -131,7 +131,7 @@ impl Delete {
         match &self.output {
             Some(Format::Name) => session.say(format!("{type_name}/{name}"))?,
             Some(Format::Data(format)) => {
-                session.print(format.print(&without_managed_fields(answer.clone()))?)?
+                session.print(format.print(&without_managed_fields(answer.clone()))?)?;
             }
             _ => {
                 let how = if self.force { "force deleted" } else { "deleted" };

@@ -18,6 +18,7 @@ mod scale;
 mod set;
 mod version;
 mod wait;
+mod why;
 
 use crate::error::Error;
 use crate::session::Session;
@@ -57,7 +58,11 @@ pub enum Command {
     Exec(exec::Exec),
     /// Wait until objects are as they should be
     Wait(wait::Wait),
-    /// Show what happened
+    /// Explain why an object is not as it should be, down to what can be done about it
+    Why(why::Why),
+    /// Show what happened to an object and what belongs to it, in order
+    Timeline(why::Why),
+    /// Show events
     Events(events::Events),
     /// List the kinds that the server has
     ApiResources(api_resources::ApiResources),
@@ -91,6 +96,8 @@ pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Re
         Command::Logs(verb) => verb.run(session).await,
         Command::Exec(verb) => verb.run(session).await,
         Command::Wait(verb) => verb.run(session).await,
+        Command::Why(verb) => verb.explain(session).await,
+        Command::Timeline(verb) => verb.timeline(session).await,
         Command::Events(verb) => verb.run(session).await,
         Command::ApiResources(verb) => verb.run(session).await,
         Command::Version(_) | Command::Completion(_) => Ok(()),

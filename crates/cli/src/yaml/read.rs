@@ -78,7 +78,7 @@ impl Builder {
             }
             Event::SequenceStart(_, anchor, _) => self.open.push(Open::List { items: Vec::new(), anchor }),
             Event::MappingStart(_, anchor, _) => {
-                self.open.push(Open::Map { fields: BTreeMap::new(), merged: Vec::new(), key: None, anchor })
+                self.open.push(Open::Map { fields: BTreeMap::new(), merged: Vec::new(), key: None, anchor });
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let (value, anchor) = match self.open.pop() {

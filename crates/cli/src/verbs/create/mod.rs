@@ -92,7 +92,7 @@ pub(crate) struct GenericSecret {
 impl Create {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
         match &self.generator {
-            None => self.from_files(session).await,
+            None => self.create_files(session).await,
             Some(Generator::Namespace(plain)) => {
                 plain.options.create(session, generate::plain("Namespace", &plain.name)).await
             }
@@ -110,7 +110,7 @@ impl Create {
         }
     }
 
-    async fn from_files(&self, session: &Session) -> Result<(), Error> {
+    async fn create_files(&self, session: &Session) -> Result<(), Error> {
         if !self.files.is_given() {
             return Err(Error::plain("must specify -f FILE, or what to create: see create --help"));
         }
