@@ -65,7 +65,8 @@ struct Stead {
 impl Stead {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(words).arg("--data-dir").arg(&self.data).current_dir(root()).stdin(Stdio::null());
+        // In front: what follows `--` is not for stead.
+        command.arg("--data-dir").arg(&self.data).args(words).current_dir(root()).stdin(Stdio::null());
         command
     }
 
@@ -126,11 +127,10 @@ impl Stead {
             shell::run(&mut self.command(&limited)).with_context(|| format!("{pod} does not answer"))?;
         }
         let write = r#"PGPASSWORD=$POSTGRES_PASSWORD psql --quiet -h postgres-0.database -U postgres \
-        -c "create table if not exists visits (visitor text, at timestamptz default now())" \
-        -c "insert into visits values ('$HOSTNAME')" -c "select * from visits""#;
+    -c "create table if not exists visits (visitor inet default inet_client_addr(), at timestamptz default now())" \
+    -c "insert into visits default values" -c "select * from visits""#;
         println!("\n$ stead exec postgres-2 -- bash -c '{write}'");
-        let statements = format!("export PGOPTIONS='-c client_min_messages=warning'; {write}");
-        shell::run(&mut self.command(&["exec", "postgres-2", "--", "bash", "-c", &statements]))
+        shell::run(&mut self.command(&["exec", "postgres-2", "--", "bash", "-c", write]))
     }
 
     fn say_what_next(&self) {

@@ -53,10 +53,11 @@ pub(crate) fn need_root(command: &str) -> Result<()> {
 /// When something is missing and this is not a Debian, or apt-get fails.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| shell::on_path(need.program).is_none()).collect();
-    if missing.is_empty() && knows_packages() {
+    let apt = shell::on_path("apt-get").is_some();
+    if missing.is_empty() && (!apt || knows_packages()) {
         return Ok(());
     }
-    if shell::on_path("apt-get").is_none() {
+    if !apt {
         let programs: Vec<_> = missing.iter().map(|need| need.program).collect();
         bail!(
             "there is no apt-get here to install what is missing: install {} yourself",

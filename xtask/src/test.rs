@@ -61,6 +61,7 @@ impl Places {
         sweep::sweep_older(&runs, &stead);
         let run = runs.join(format!("run-{}", std::process::id()));
         std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
+        let run = run.canonicalize().with_context(|| format!("cannot look at {}", run.display()))?;
         Ok(Self { images: target.join("images"), run, stead, tools: target.join("tools") })
     }
 }

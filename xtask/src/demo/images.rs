@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(15);
 pub(super) fn ensure(stead: &Stead, local: bool) -> Result<()> {
     let there = shell::output(&mut stead.command(&["image", "ls"]))?;
     let has = |image: &&str| there.lines().any(|line| is_named(line, image));
-    if PUBLIC.iter().chain([&OWN]).all(|image| has(&image)) {
+    if PUBLIC.iter().chain([&OWN]).all(has) {
         println!("images: all there");
         return Ok(());
     }

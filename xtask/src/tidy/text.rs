@@ -4,7 +4,8 @@ use super::Finding;
 use super::house::File;
 
 /// In pieces, so that this file may say them. A path counts when it begins there.
-const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/.")];
+const MACHINE_PATHS: &[&str] =
+    &[concat!("/wo", "rk/main"), concat!("/wo", "rk/shared"), concat!("/ro", "ot/.")];
 const HOSTS: &[&str] = &[
     concat!("crates", ".io"),
     concat!("pypi", ".org"),
