@@ -93,10 +93,10 @@ pub(crate) fn number(revision: &Value) -> i64 {
     revision["revision"].as_i64().unwrap_or_default()
 }
 
-/// `REVISION  CHANGE-CAUSE`, tabs for columns.
+/// `REVISION  CHANGE-CAUSE`, tabs for columns; one sentence when there is nothing to list.
 pub(crate) fn overview(history: &[Value]) -> String {
     if history.is_empty() {
-        return "No rollout history found.\n".to_owned();
+        return "No rollout history found.".to_owned();
     }
     let line = |revision: &Value| {
         format!("{}\t{}\n", number(revision), revision.annotation(CHANGE_CAUSE).unwrap_or("<none>"))
@@ -213,7 +213,7 @@ mod tests {
             "error: unable to find specified revision 7 in history: there are 1, 3"
         );
         assert!(find(&own[..1], 0).is_err());
-        assert_eq!(overview(&[]), "No rollout history found.\n");
+        assert_eq!(overview(&[]), "No rollout history found.");
     }
 
     #[test]

@@ -28,6 +28,11 @@ pub(crate) fn pod_template(lines: &mut Lines, template: &Value) {
     tolerations(lines, 1, spec);
 }
 
+/// Names inside a template stand one space deeper than a level, what is told of them at the usual one.
+fn name_line(name: &str, level: usize) -> String {
+    format!("{}{name}:", if level > 0 { " " } else { "" })
+}
+
 /// All containers of a pod spec, with their statuses when there are any.
 pub(super) fn all(lines: &mut Lines, level: usize, spec: &Value, pod: Option<&Value>) {
     for (list, heading) in LISTS {
@@ -40,8 +45,8 @@ pub(super) fn all(lines: &mut Lines, level: usize, spec: &Value, pod: Option<&Va
             pod.map(|pod| items(pod, &format!("/status/{}Statuses", singular(list)))).unwrap_or_default();
         for container in containers {
             let status = statuses.iter().find(|status| status["name"] == container["name"]);
-            lines.line(level + 1, format!("{}:", at(container, "/name")));
-            one(lines, level + 2, container, status, pod);
+            lines.line(1, name_line(&at(container, "/name"), level));
+            one(lines, 2, container, status, pod);
         }
     }
 }
@@ -229,8 +234,8 @@ pub(super) fn volumes(lines: &mut Lines, level: usize, spec: &Value) {
     }
     lines.line(level, "Volumes:");
     for volume in volumes {
-        lines.line(level + 1, format!("{}:", at(volume, "/name")));
-        volume_source(lines, level + 2, volume);
+        lines.line(1, name_line(&at(volume, "/name"), level));
+        volume_source(lines, 2, volume);
     }
 }
 

@@ -55,7 +55,8 @@ pub(crate) fn describe(subject: &Subject, show_events: bool, now: Timestamp) -> 
         (Some("v1"), Some("Namespace")) => small::namespace(&mut lines, object),
         _ => generic::write(&mut lines, object),
     }
-    if show_events {
+    // Nothing happens to a namespace that an event would tell.
+    if show_events && object["kind"] != "Namespace" {
         parts::events(&mut lines, &subject.events);
     }
     tabwriter::align(&lines.into_text(), PADDING)

@@ -40,6 +40,9 @@ pub(super) fn write(lines: &mut Lines, service: &Value, slices: &[Value]) {
 
 /// `10.0.0.1:80,10.0.0.2:80 + 3 more...`: those that are ready, the first three by name.
 fn endpoints(slices: &[Value], port_name: &str) -> String {
+    if slices.is_empty() {
+        return "<none>".to_owned();
+    }
     let mut all = Vec::new();
     for slice in slices {
         let Some(port) = items(slice, "/ports").iter().find(|port| at(port, "/name") == port_name) else {

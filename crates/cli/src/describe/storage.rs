@@ -98,7 +98,7 @@ pub(super) fn class(lines: &mut Lines, class: &Value) {
     lines.field(0, "Name", class.name());
     let is_default = class.annotation(DEFAULT_CLASS) == Some("true");
     lines.field(0, "IsDefaultClass", if is_default { "Yes" } else { "No" });
-    lines.annotations(0, class);
+    lines.labels(0, "Annotations", class.meta_map("annotations"));
     lines.field(0, "Provisioner", at(class, "/provisioner"));
     let parameters: Vec<String> = map(class, "/parameters")
         .into_iter()

@@ -89,6 +89,9 @@ impl Apply {
             DryRun::Client => wanted,
             _ => session.api.patch(&url, form, &patch).await.map_err(failed("patching"))?,
         };
-        self.report.done(session, &placed.resource, &patched, "configured")
+        // Lists that are replaced as a whole, as volumeClaimTemplates, are in every patch: the server knows best.
+        let is_same = dry_run == DryRun::None && patched.resource_version() == current.resource_version();
+        let operation = if is_same { "unchanged" } else { "configured" };
+        self.report.done(session, &placed.resource, &patched, operation)
     }
 }

@@ -184,7 +184,8 @@ impl History {
         let name = found.type_and_name();
         if self.revision == 0 {
             let overview = tabwriter::align(&rollout::overview(&history), describe::PADDING);
-            return session.print(format!("{name} \n{overview}\n"));
+            let gap = if history.is_empty() { "" } else { "\n" };
+            return session.print(format!("{name} \n{overview}{gap}"));
         }
         let revision = rollout::find(&history, self.revision)?;
         let restored = rollout::restored(&found.object, revision)?;

@@ -65,8 +65,7 @@ impl Image {
     }
 
     async fn one(&self, session: &Session, found: &Found, images: &[(&str, &str)]) -> Result<(), Error> {
-        let wanted = with_images(&found.object, images)
-            .map_err(|why| Error::plain(format!("{}: {why}", found.type_and_name())))?;
+        let wanted = with_images(&found.object, images).map_err(Error::plain)?;
         if wanted == found.object {
             return Ok(());
         }
@@ -95,7 +94,9 @@ fn with_images(object: &Value, images: &[(&str, &str)]) -> Result<Value, String>
     let place = POD_SPECS
         .into_iter()
         .find(|place| object.pointer(place).is_some_and(|spec| spec["containers"].is_array()));
-    let spec = place.and_then(|place| object.pointer_mut(place)).ok_or("it has no containers")?;
+    let spec = place
+        .and_then(|place| object.pointer_mut(place))
+        .ok_or("the object has no containers to set images of")?;
     for (name, image) in images {
         let mut found = false;
         for list in ["containers", "initContainers"] {
@@ -144,6 +145,9 @@ mod tests {
             with_images(&set(), &[("z", "x")]),
             Err("unable to find container named \"z\"".to_owned())
         );
-        assert_eq!(with_images(&json!({"spec": {}}), &[("z", "x")]), Err("it has no containers".to_owned()));
+        assert_eq!(
+            with_images(&json!({"spec": {}}), &[("z", "x")]),
+            Err("the object has no containers to set images of".to_owned())
+        );
     }
 }

@@ -134,14 +134,7 @@ impl Options {
         if resource.namespaced && (session.namespace_is_explicit || self.report.dry_run != DryRun::Client) {
             object["metadata"]["namespace"] = session.namespace.clone().into();
         }
-        let made = self.one(session, &resource, &session.namespace, &object).await;
-        made.map_err(|error| match error {
-            Error::Server(mut refusal) => {
-                refusal.message = format!("failed to create {}: {}", resource.singular, refusal.message);
-                Error::Server(refusal)
-            }
-            other => other,
-        })
+        self.one(session, &resource, &session.namespace, &object).await
     }
 
     async fn one(
