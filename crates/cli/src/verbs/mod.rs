@@ -16,6 +16,7 @@ mod patch;
 mod rollout;
 mod scale;
 mod set;
+mod timeline;
 mod version;
 mod wait;
 mod why;
@@ -61,7 +62,7 @@ pub enum Command {
     /// Explain why an object is not as it should be, down to what can be done about it
     Why(why::Why),
     /// Show what happened to an object and what belongs to it, in order
-    Timeline(why::Why),
+    Timeline(timeline::Timeline),
     /// Show events
     Events(events::Events),
     /// List the kinds that the server has
@@ -96,8 +97,8 @@ pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Re
         Command::Logs(verb) => verb.run(session).await,
         Command::Exec(verb) => verb.run(session).await,
         Command::Wait(verb) => verb.run(session).await,
-        Command::Why(verb) => verb.explain(session).await,
-        Command::Timeline(verb) => verb.timeline(session).await,
+        Command::Why(verb) => verb.run(session).await,
+        Command::Timeline(verb) => verb.run(session).await,
         Command::Events(verb) => verb.run(session).await,
         Command::ApiResources(verb) => verb.run(session).await,
         Command::Version(_) | Command::Completion(_) => Ok(()),

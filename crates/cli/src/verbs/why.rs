@@ -52,8 +52,9 @@ impl Why {
             if kind.1 == "Pod" {
                 add_last_words(session, &object, &mut objects).await;
             }
-            let unreadable = |e| Error::plain(format!("cannot read the server's objects of kind {}: {e}", kind.1));
-            world.replace(kind, objects, 0).map_err(unreadable)?;
+            for error in world.replace(kind, objects, 0).1 {
+                session.note(format!("Warning: leaving out a {} that cannot be read: {error}", kind.1))?;
+            }
         }
         let events = fetch_events(session, &pick, namespace).await?;
         let name = pick.name.as_deref().unwrap_or_default();
@@ -69,7 +70,9 @@ impl Why {
     fn print(&self, session: &Session, pick: &Pick, namespace: &str, chain: &Chain) -> Result<(), Error> {
         match &self.output {
             None | Some(Format::Wide) => session.print(chain.to_string()),
-            Some(Format::Name) => Err(Error::plain("why has no names to print: use -o json, yaml or jsonpath=…")),
+            Some(Format::Name) => {
+                Err(Error::plain("why has no names to print: use -o json, yaml or jsonpath=…"))
+            }
             Some(Format::Data(format)) => {
                 let namespace = Some(namespace).filter(|_| pick.resource.namespaced);
                 session.print(format.print(&json!({
@@ -99,9 +102,7 @@ pub(crate) async fn one_object(session: &Session, words: &[String]) -> Result<Pi
 fn namespace_of<'a>(pick: &'a Pick, object: &'a Value, session: &'a Session) -> &'a str {
     match pick.resource.kind.as_str() {
         "Namespace" => pick.name.as_deref().unwrap_or_default(),
-        "PersistentVolume" => {
-            object["spec"]["claimRef"]["namespace"].as_str().unwrap_or(&session.namespace)
-        }
+        "PersistentVolume" => object["spec"]["claimRef"]["namespace"].as_str().unwrap_or(&session.namespace),
         _ => &session.namespace,
     }
 }
@@ -112,9 +113,9 @@ async fn fetch_world(
     pick: &Pick,
     namespace: &str,
 ) -> Result<Vec<(planner::world::KindName, Vec<Value>)>, Error> {
-    let kinds = World::KINDS.iter().filter(|(_, kind)| {
-        *kind != ONLY_FOR_NAMESPACES || pick.resource.kind == "Namespace"
-    });
+    let kinds = World::KINDS
+        .iter()
+        .filter(|(_, kind)| *kind != ONLY_FOR_NAMESPACES || pick.resource.kind == "Namespace");
     try_join_all(kinds.map(async |kind| {
         let known = registry::by_gvk(kind.0, kind.1);
         let known = known.ok_or_else(|| Error::plain(format!("no such kind: {} {}", kind.0, kind.1)))?;
@@ -133,7 +134,9 @@ async fn fetch_events(session: &Session, pick: &Pick, namespace: &str) -> Result
     }
     let lists = try_join_all(urls.iter().map(|url| session.api.get(url))).await?;
     let events = lists.into_iter().flat_map(items).map(serde_json::from_value);
-    events.collect::<Result<_, _>>().map_err(|e| Error::plain(format!("cannot read the server's events: {e}")))
+    events
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::plain(format!("cannot read the server's events: {e}")))
 }
 
 fn items(mut list: Value) -> Vec<Value> {
@@ -148,7 +151,8 @@ async fn add_last_words(session: &Session, target: &Value, pods: &mut [Value]) {
     let mut order: Vec<usize> = (0..pods.len()).collect();
     order.sort_by_key(|index| {
         let pod = &pods[*index];
-        let owned = pod.controller().is_some_and(|owner| owner["uid"] == *uid);
+        let owners = pod["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let owned = owners.iter().any(|owner| owner["uid"] == *uid);
         (pod.namespace() != target.namespace(), !(owned || pod.name() == name))
     });
     let mut left = MOST_LOGS;
@@ -174,7 +178,10 @@ async fn add_last_words(session: &Session, target: &Value, pods: &mut [Value]) {
 
 /// Where the message of a failed run is missing, and whether that run is not the container's last any more.
 fn wordless_end(status: &mut Value) -> Option<(&'static str, bool)> {
-    let places = [("/state/terminated", "/state/terminated/message"), ("/lastState/terminated", "/lastState/terminated/message")];
+    let places = [
+        ("/state/terminated", "/state/terminated/message"),
+        ("/lastState/terminated", "/lastState/terminated/message"),
+    ];
     if status["ready"] == true {
         return None;
     }
