@@ -122,6 +122,11 @@ impl Failures {
         }
     }
 
+    /// Whether there was a failure so far.
+    pub(crate) fn any(&self) -> bool {
+        self.0 > 0
+    }
+
     /// The command's outcome.
     pub(crate) fn end(self) -> Result<(), Error> {
         if self.0 == 0 { Ok(()) } else { Err(Error::Exit(1)) }

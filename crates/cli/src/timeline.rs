@@ -186,7 +186,7 @@ mod tests {
 03:05:00  +54s    pod/db-0        Warning BackOff: restarting (for the 4th time)
 03:06:15  +75s    pod/db-0        container c started
 2026-01-03
-00:00:10  +20h     pod/db-0        told to go, with 30 s to end
+00:00:10  +20h  pod/db-0  told to go, with 30 s to end
 ");
     }
 

@@ -8,6 +8,10 @@ use super::parts::{Lines, at, items, joined, map, moment, or, shown};
 
 /// What begins the label that names a role.
 const ROLE: &str = "node-role.kubernetes.io/";
+/// What pods are promised of a node.
+const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+/// Only its sum is told.
+const NOT_IN_ROWS: &str = "ephemeral-storage";
 /// The fields of `status.nodeInfo` and their titles.
 const SYSTEM_INFO: [(&str, &str); 10] = [
     ("machineID", "Machine ID"),
@@ -92,15 +96,17 @@ fn running(lines: &mut Lines, node: &Value, pods: &[Value]) {
     lines.field(0, "Non-terminated Pods", format!("({} in total)", pods.len()));
     lines.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
     lines.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
-    const COLUMNS: [(&str, &str); 4] =
-        [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
-    let mut totals = COLUMNS.map(|_| Quantity::from_units(0));
+    let columns: Vec<(&str, &str)> =
+        RESOURCES.iter().flat_map(|resource| [("requests", *resource), ("limits", *resource)]).collect();
+    let mut totals = vec![Quantity::from_units(0); columns.len()];
     for pod in &pods {
         let mut cells = vec![pod.namespace().to_owned(), pod.name().to_owned(), String::new()];
-        for ((bound, resource), total) in COLUMNS.iter().zip(&mut totals) {
+        for ((bound, resource), total) in columns.iter().zip(&mut totals) {
             let sum = sum(pod, bound, resource);
             *total = total.plus(sum);
-            cells.push(share(sum, node, resource));
+            if *resource != NOT_IN_ROWS {
+                cells.push(share(sum, node, resource));
+            }
         }
         cells.push(lines.age(&pod["metadata"]["creationTimestamp"]));
         lines.line(1, cells.join("\t"));
@@ -109,7 +115,7 @@ fn running(lines: &mut Lines, node: &Value, pods: &[Value]) {
     lines.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
     lines.line(1, "Resource\tRequests\tLimits");
     lines.line(1, "--------\t--------\t------");
-    for (row, resource) in ["cpu", "memory"].into_iter().enumerate() {
+    for (row, resource) in RESOURCES.into_iter().enumerate() {
         let [requests, limits] = [totals[row * 2], totals[row * 2 + 1]].map(|q| share(q, node, resource));
         lines.line(1, format!("{resource}\t{requests}\t{limits}"));
     }

@@ -81,8 +81,8 @@ fn node_affinity(lines: &mut Lines, volume: &Value) {
     if terms.is_empty() {
         return lines.field(0, "Node Affinity", "<none>");
     }
-    lines.line(0, "Node Affinity:");
-    lines.line(1, "Required Terms:");
+    lines.field(0, "Node Affinity", "");
+    lines.field(1, "Required Terms", "");
     for (index, term) in terms.iter().enumerate() {
         let mut wanted = items(term, "/matchExpressions").iter().map(|e| {
             let (key, operator) = (at(e, "/key"), at(e, "/operator").to_lowercase());

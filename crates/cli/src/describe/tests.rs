@@ -125,15 +125,15 @@ Pods Status:        0 Running / 0 Waiting / 0 Succeeded / 0 Failed
 Pod Template:
   Labels:  app=db
   Containers:
-    c:
-      Image:        i
-      Port:         <none>
-      Host Port:    <none>
-      Environment:  <none>
-      Mounts:       <none>
-  Volumes:          <none>
-  Node-Selectors:   <none>
-  Tolerations:      <none>
+   c:
+    Image:         i
+    Port:          <none>
+    Host Port:     <none>
+    Environment:   <none>
+    Mounts:        <none>
+  Volumes:         <none>
+  Node-Selectors:  <none>
+  Tolerations:     <none>
 Volume Claims:
   Name:          data
   StorageClass:  fast-ssd

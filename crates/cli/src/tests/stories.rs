@@ -244,6 +244,8 @@ async fn logs_and_exec_reach_the_container() {
     assert_eq!((ran.out.as_str(), ran.err.as_str(), ran.code), ("echo a b\n", "to stderr\n", 0));
     let ran = stead.run(&["exec", "db-0", "-c", "side", "--", "exit", "7"]).await;
     assert_eq!((ran.err.as_str(), ran.code), ("to stderr\ncommand terminated with exit code 7\n", 7));
+    let said = stead.fails("exec db-0 sh").await;
+    assert!(said.contains("Use exec [POD] -- [COMMAND] instead"), "{said}");
     let said = stead.fails("exec db-0 -c other -- true").await;
     assert_eq!(said, "error: container other not found in pod db-0; it has: main, side\n");
 }
@@ -287,7 +289,9 @@ async fn a_rolls_history_can_be_read_and_gone_back_to() {
         stead.ok("rollout history sts/web").await,
         "statefulset.apps/web \nREVISION  CHANGE-CAUSE\n1         <none>\n2         <none>\n\n"
     );
-    assert!(stead.ok("rollout history sts/web --revision=1").await.contains("Image:        busybox:0\n"));
+    assert!(
+        stead.ok("rollout history sts/web --revision=1").await.contains("    Image:         busybox:0\n")
+    );
     assert_eq!(stead.ok("rollout undo sts/web").await, "statefulset.apps/web rolled back\n");
     assert_eq!(stead.ok("get sts web -o jsonpath={..image}").await, "busybox:0");
     assert_eq!(

@@ -8,7 +8,6 @@ use super::events::{about_object, sort};
 use crate::describe::{self, Subject};
 use crate::error::Error;
 use crate::manifests::Files;
-use crate::pods;
 use crate::selection::{self, Filters, Found, Pick};
 use crate::session::{Failures, Session};
 
@@ -77,9 +76,8 @@ async fn subject(session: &Session, found: Found, show_events: bool) -> Result<S
     };
     match resource.type_name().as_str() {
         "statefulset.apps" => {
-            let selector = pods::selector_of(&object);
             let mut pods = list("pods", &namespace, Filters::default()).await?;
-            pods.retain(|pod| selector.as_ref().is_some_and(|s| s.matches(&pod.meta_map("labels"))));
+            pods.retain(|pod| is_controlled_by(pod, object.uid()));
             subject.pods = pods;
         }
         "persistentvolumeclaim" => {
@@ -106,6 +104,11 @@ async fn subject(session: &Session, found: Found, show_events: bool) -> Result<S
     }
     subject.object = object;
     Ok(subject)
+}
+
+fn is_controlled_by(pod: &Value, uid: &str) -> bool {
+    let owners = pod["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    owners.iter().any(|owner| owner["controller"] == true && owner["uid"] == uid)
 }
 
 fn uses(pod: &Value, claim: &str) -> bool {

@@ -111,7 +111,7 @@ impl Get {
             }
         }
         portions.retain(|(_, grid)| !grid.rows.is_empty());
-        if portions.is_empty() && !selection.has_names() && !self.ignore_not_found {
+        if portions.is_empty() && !failures.any() && !selection.has_names() && !self.ignore_not_found {
             self.say_nothing_found(session, selection)?;
         }
         for (index, (_, grid)) in portions.into_iter().enumerate() {

@@ -37,13 +37,26 @@ pub struct Exec {
     /// Stdin is a terminal
     #[arg(short = 't', long)]
     tty: bool,
+    /// What would be the command if it stood after --
+    #[arg(hide = true)]
+    misplaced: Vec<String>,
     /// The command and its arguments, after --
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 impl Exec {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
+        if !self.misplaced.is_empty() {
+            return Err(Error::plain(
+                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
+            ));
+        }
+        if self.command.is_empty() {
+            return Err(Error::plain(
+                "you must specify at least one command for the container: exec POD -- COMMAND",
+            ));
+        }
         let pod = pods::of(session, &self.pod).await?.swap_remove(0);
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {
