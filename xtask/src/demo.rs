@@ -149,6 +149,7 @@ Try next (with kubectl in place of stead, if you have it):
   stead set image statefulset postgres postgres=postgres:15 && stead rollout status statefulset postgres
   stead apply -f examples/client-pod.yaml && stead wait pod app --for=condition=Ready
   stead exec app -- bash -c 'PGPASSWORD=swordfish psql -h $DB_PRIMARY_HOST -U postgres -c \"select * from visits\"'
+  stead apply -f examples/mysql.yaml && stead why pod/mysql-0     # nobody made its Secret
 
   cargo xtask demo --down                                 # removes every trace"
         );
@@ -163,6 +164,7 @@ Try next (with kubectl in place of stead, if you have it):
             shell::run(cargo().args(["build", "--release", "--locked", "--package", "stead"]))?;
         }
         let instance = Instance::at(&self.data)?;
+        println!("stopping the demo and removing {}", self.data.display());
         sweep::purge(&self.program, &self.data)?;
         let left = instance.traces()?;
         if self.data.exists() || !left.is_empty() {

@@ -3,6 +3,7 @@
 //! Each command is a file of its own; this one only names them. They need nothing but Rust, apt and root: what
 //! else they use they install, and say so.
 
+mod bench;
 mod demo;
 mod images;
 mod instance;
@@ -28,6 +29,8 @@ enum Command {
     Test,
     /// Build container images from Debian packages, for when no registry is in reach
     Images(images::Args),
+    /// Measure stead beside its goals and beside real Kubernetes
+    Bench(bench::Args),
     /// Check the rules of the house that a program can check
     Tidy,
     /// Make the table of field facts anew from public packages, and compare
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test => test::run(),
         Command::Images(args) => images::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Tidy => tidy::run(&root()),
         Command::Schema => schema::run(),
     };
