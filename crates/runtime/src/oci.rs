@@ -8,7 +8,7 @@ mod client;
 mod launch;
 mod sandbox;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -253,6 +253,28 @@ fn find_sandboxes(root: &Path) -> io::Result<Vec<(PathBuf, SandboxRecord)>> {
         }
     }
     Ok(found)
+}
+
+/// The layers of all containers that there are below an [`OciConfig::root`], ended ones included: what must
+/// stay when images are removed. Reads the disk alone, so it may be asked beside a running stead.
+///
+/// # Errors
+/// When a folder or a container's record cannot be read.
+pub fn layers_in_use(root: &Path) -> io::Result<HashSet<PathBuf>> {
+    let mut layers = HashSet::new();
+    let sandboxes = match fs::read_dir(root) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(layers),
+        entries => entries?,
+    };
+    for sandbox in sandboxes {
+        let sandbox = sandbox?.path();
+        for id in launch::container_ids(&sandbox) {
+            let file = record::container_dir(&sandbox, &id).join("container.json");
+            let container: Option<record::ContainerRecord> = record::read(&file)?;
+            layers.extend(container.into_iter().flat_map(|container| container.config.layers));
+        }
+    }
+    Ok(layers)
 }
 
 /// Makes folders, cgroups and the shim.

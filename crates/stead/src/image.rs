@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use images::{ImageStore, Mirror, PullOptions};
 
+use crate::instance::Instance;
+
 /// Flags of `stead image`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Image {
@@ -61,16 +63,25 @@ pub(crate) fn run(image: Image, data_dir: &Path) -> Result<()> {
         }
         Verb::Ls => list(&store)?,
         Verb::Rm { name } => {
-            for removed in store.remove(&name, &HashSet::new())? {
+            for removed in store.remove(&name, &layers_in_use(data_dir)?)? {
                 println!("removed {removed}");
             }
         }
         Verb::Prune => {
-            let pruned = store.prune(&HashSet::new())?;
-            println!("{pruned:?}");
+            let pruned = store.prune(&layers_in_use(data_dir)?)?;
+            for removed in pruned.names {
+                println!("removed {removed}");
+            }
+            println!("removed {} layers", pruned.layers);
         }
     }
     Ok(())
+}
+
+/// What containers run from stays, whatever its name.
+fn layers_in_use(data_dir: &Path) -> Result<HashSet<PathBuf>> {
+    let sandboxes = Instance::find(data_dir)?.runtime().root;
+    runtime::oci::layers_in_use(&sandboxes).context("cannot tell which images are in use")
 }
 
 fn list(store: &std::sync::Arc<ImageStore>) -> Result<()> {
