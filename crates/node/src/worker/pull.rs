@@ -34,9 +34,12 @@ impl Worker {
                 Some(ImageState::Present | ImageState::Needed) => continue,
                 None => self.choose(container),
                 // It may have been imported, or pulled for another pod, meanwhile.
-                Some(ImageState::Pulling | ImageState::Failed { .. })
+                Some(held @ (ImageState::Pulling | ImageState::Failed { .. }))
                     if self.choose(container) == ImageState::Present =>
                 {
+                    if *held == ImageState::Pulling {
+                        state.pulled.insert(name.clone());
+                    }
                     ImageState::Present
                 }
                 Some(ImageState::Failed { retry_at: Some(at), .. }) if now() >= *at => ImageState::Needed,
@@ -73,8 +76,11 @@ impl Worker {
         tokio::spawn(async move {
             let outcome = this.fetch(&container).await;
             let mut state = lock(&this.state);
-            // It may have come another way meanwhile.
+            // It may have been seen, or have come another way, meanwhile.
             if state.images.get(&container) == Some(&ImageState::Pulling) {
+                if outcome == ImageState::Present {
+                    state.pulled.insert(container.clone());
+                }
                 state.images.insert(container, outcome);
             }
             drop(state);
@@ -96,9 +102,7 @@ impl Worker {
                     image.size
                 );
                 self.host.event(&pod, EventType::Normal, "Pulled", &message);
-                let mut state = lock(&self.state);
-                state.failed_pulls.remove(container);
-                state.pulled.insert(container.to_owned());
+                lock(&self.state).failed_pulls.remove(container);
                 ImageState::Present
             }
             Err(error) => {

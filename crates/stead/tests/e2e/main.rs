@@ -4,5 +4,10 @@
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
 mod harness;
+mod images;
+mod network_and_dns;
 mod pods;
+mod recovery;
+mod refusals;
 mod seed_walkthrough;
+mod volumes;

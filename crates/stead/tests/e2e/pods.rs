@@ -98,8 +98,10 @@ fn a_container_sees_what_its_manifest_says() {
         format!("blue blue hunter2 64 {ip}")
     );
     assert_eq!(stead.shell("seer", "cat /work/order"), "first\nsecond\n", "init containers run in order");
-    assert_eq!(stead.shell("seer", "cat /conf/app.conf /one.conf /keys/db/pw /info/labels"),
-        "one=1\none=1\nhunter2app=\"seer\"");
+    assert_eq!(
+        stead.shell("seer", "cat /conf/app.conf /one.conf /keys/db/pw /info/labels"),
+        "one=1\none=1\nhunter2app=\"seer\""
+    );
     // A group that the pod's fsGroup names may read what only the owner could.
     assert_eq!(
         stead.shell("seer", "stat -Lc %a-%g /conf/color /keys/db/pw /work"),
@@ -114,7 +116,7 @@ fn a_container_sees_what_its_manifest_says() {
     assert_eq!(std::fs::read_to_string(host.join("here")).unwrap(), "found\n");
     assert_eq!(stead.shell("seer", "cat /work/of/seer/x"), "mine\n");
     let limits = "for f in memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us memory.max cpu.max; do \
-                  cat /sys/fs/cgroup/$f 2>/dev/null; done";
+                  cat /sys/fs/cgroup/$f 2>/dev/null; done; true";
     let limits = stead.shell("seer", limits);
     assert!(["67108864\n50000\n", "67108864\n50000 100000\n"].contains(&limits.as_str()), "{limits}");
 
@@ -140,7 +142,10 @@ fn a_container_may_do_what_its_manifest_allows_and_no_more() {
         let script = format!("grep {field}: /proc/self/status | tr -d \" \\t\" | cut -d: -f2");
         stead.shell(pod, &script).trim().to_owned()
     };
-    assert_eq!((status("plain", "Seccomp"), status("plain", "CapEff")), ("2".into(), "00000000a80425fb".into()));
+    assert_eq!(
+        (status("plain", "Seccomp"), status("plain", "CapEff")),
+        ("2".into(), "00000000a80425fb".into())
+    );
     assert_eq!(status("locked", "CapEff"), "0000000000000000");
     assert_eq!(status("locked", "NoNewPrivs"), "1");
     assert_eq!(status("free", "Seccomp"), "0");
@@ -169,8 +174,15 @@ fn containers_end_for_a_reason_and_start_again_by_their_policy() {
     stead.apply(&pod("done", "echo said; exit 0", "", never));
     stead.apply(&pod("failed", "echo why > /dev/termination-log; exit 3", "", never));
     stead.apply(&pod("greedy", "tail /dev/zero", "resources: {limits: {memory: 16Mi}}", never));
-    stead.apply(&pod("wordy", "echo last words; exit 1", "terminationMessagePolicy: FallbackToLogsOnError", never));
-    stead.apply(&pod("absent", "exit 0", "", "restartPolicy: Never").replace("[sh, -c", "[/no/such/program, -c"));
+    stead.apply(&pod(
+        "wordy",
+        "echo last words; exit 1",
+        "terminationMessagePolicy: FallbackToLogsOnError",
+        never,
+    ));
+    stead.apply(
+        &pod("absent", "exit 0", "", "restartPolicy: Never").replace("[sh, -c", "[/no/such/program, -c"),
+    );
     for (name, phase, reason, code) in [
         ("done", "Succeeded", "Completed", "0"),
         ("failed", "Failed", "Error", "3"),
@@ -220,11 +232,19 @@ fn probes_say_when_a_container_is_ready_and_when_it_must_go() {
                  trap 'exit 0' TERM; while :; do sleep 0.05; done";
     let exec = probe("readinessProbe", "exec: {command: [cat, /tmp/ready]}");
     stead.apply(&pod("by-exec", REST, &exec, ""));
-    stead.apply(&pod("by-http", serve, &probe("readinessProbe", "httpGet: {port: 8080, path: /index.html}"), ""));
+    stead.apply(&pod(
+        "by-http",
+        serve,
+        &probe("readinessProbe", "httpGet: {port: 8080, path: /index.html}"),
+        "",
+    ));
     stead.apply(&pod(
         "by-tcp",
         serve,
-        &format!("ports: [{{name: web, containerPort: 8080}}], {}", probe("readinessProbe", "tcpSocket: {port: web}")),
+        &format!(
+            "ports: [{{name: web, containerPort: 8080}}], {}",
+            probe("readinessProbe", "tcpSocket: {port: web}")
+        ),
         "",
     ));
     for pod in ["by-http", "by-tcp"] {
@@ -267,7 +287,8 @@ fn probes_say_when_a_container_is_ready_and_when_it_must_go() {
 fn a_pod_is_asked_to_end_before_it_is_made_to() {
     let stead = Stead::start("pods-stop", &["busybox"]);
     let host = stead.dir().join("host");
-    let shared = format!("volumes: [{{name: out, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]", host.display());
+    let shared =
+        format!("volumes: [{{name: out, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]", host.display());
     let mount = "volumeMounts: [{name: out, mountPath: /out}]";
     let gentle = "trap 'echo term >> /out/gentle; exit 0' TERM; while :; do sleep 0.05; done";
     let hook = "lifecycle: {preStop: {exec: {command: [sh, -c, \"echo hook >> /out/gentle\"]}}}";
@@ -276,7 +297,8 @@ fn a_pod_is_asked_to_end_before_it_is_made_to() {
     stead.apply(&pod("deaf", deaf, mount, &shared));
     let patient = deaf.replace("deaf", "patient");
     let grace = "terminationGracePeriodSeconds: 1";
-    let patient = pod("patient", &patient, mount, &shared).replace(grace, "terminationGracePeriodSeconds: 3600");
+    let patient =
+        pod("patient", &patient, mount, &shared).replace(grace, "terminationGracePeriodSeconds: 3600");
     stead.apply(&patient);
     for ready in ["gentle", "deaf", "patient"] {
         stead.wait("condition=Ready", &format!("pod/{ready}"));

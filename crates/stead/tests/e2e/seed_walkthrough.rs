@@ -76,7 +76,11 @@ impl Walk {
         assert_eq!(
             self.timeline.take(),
             [
-                "+postgres-0", "postgres-0 ready", "+postgres-1", "postgres-1 ready", "+postgres-2",
+                "+postgres-0",
+                "postgres-0 ready",
+                "+postgres-1",
+                "postgres-1 ready",
+                "+postgres-2",
                 "postgres-2 ready"
             ],
             "each only after its predecessor is Ready"
@@ -93,8 +97,10 @@ impl Walk {
     fn two_names_work_from_another_pod(&mut self) {
         self.stead.apply_example("client-pod.yaml");
         self.stead.wait("condition=Ready", "pod/app");
-        assert_eq!(self.stead.shell("app", "echo $DB_PRIMARY_HOST $DB_REPLICA_HOST").trim(),
-            "postgres-0.database postgres-1.database");
+        assert_eq!(
+            self.stead.shell("app", "echo $DB_PRIMARY_HOST $DB_REPLICA_HOST").trim(),
+            "postgres-0.database postgres-1.database"
+        );
         self.sql("postgres-0.database", "create table users(name text)");
         self.sql("postgres-0.database", "insert into users values (0)");
         assert_eq!(self.sql("postgres-0.database", "select name from users"), "0");
@@ -136,8 +142,12 @@ impl Walk {
         assert_eq!(
             self.timeline.take(),
             [
-                "postgres-4 terminating", "-postgres-4", "postgres-3 terminating", "-postgres-3",
-                "postgres-2 terminating", "-postgres-2"
+                "postgres-4 terminating",
+                "-postgres-4",
+                "postgres-3 terminating",
+                "-postgres-3",
+                "postgres-2 terminating",
+                "-postgres-2"
             ],
             "each fully gone before the next"
         );
@@ -157,9 +167,18 @@ impl Walk {
         assert_eq!(
             self.timeline.take(),
             [
-                "postgres-2 terminating", "-postgres-2", "+postgres-2", "postgres-2 ready",
-                "postgres-1 terminating", "-postgres-1", "+postgres-1", "postgres-1 ready",
-                "postgres-0 terminating", "-postgres-0", "+postgres-0", "postgres-0 ready",
+                "postgres-2 terminating",
+                "-postgres-2",
+                "+postgres-2",
+                "postgres-2 ready",
+                "postgres-1 terminating",
+                "-postgres-1",
+                "+postgres-1",
+                "postgres-1 ready",
+                "postgres-0 terminating",
+                "-postgres-0",
+                "+postgres-0",
+                "postgres-0 ready",
             ],
             "each waits for the one before"
         );
@@ -169,9 +188,8 @@ impl Walk {
 
     fn a_partition_holds_the_lower_ordinals_back(&mut self) {
         let patch = |partition: u32| {
-            let strategy = format!(
-                r#"{{"type":"RollingUpdate","rollingUpdate":{{"partition":{partition}}}}}"#
-            );
+            let strategy =
+                format!(r#"{{"type":"RollingUpdate","rollingUpdate":{{"partition":{partition}}}}}"#);
             self.stead.run(&format!(
                 r#"patch statefulset postgres -p '{{"spec":{{"updateStrategy":{strategy}}}}}'"#
             ));
@@ -193,10 +211,8 @@ impl Walk {
         self.stead.run("set image statefulset/postgres postgres=postgres:15");
         // The set has seen the new template, and leaves the pods alone.
         let generation = self.stead.field("statefulset postgres", ".metadata.generation");
-        self.stead.wait(
-            &format!("jsonpath={{.status.observedGeneration}}={generation}"),
-            "statefulset/postgres",
-        );
+        self.stead
+            .wait(&format!("jsonpath={{.status.observedGeneration}}={generation}"), "statefulset/postgres");
         assert_eq!(self.timeline.take(), [""; 0]);
         self.stead.run("delete pod postgres-2");
         self.stead.wait("condition=Ready", "pod/postgres-2");
@@ -237,7 +253,8 @@ impl Walk {
             let made = seen.iter().filter(|what| **what == format!("+{pod}")).count();
             assert!(made <= 1, "{pod} was made {made} times: {seen:?}");
         }
-        let restarts = self.stead.field("pods -l app=postgres", ".items[*].status.containerStatuses[0].restartCount");
+        let restarts =
+            self.stead.field("pods -l app=postgres", ".items[*].status.containerStatuses[0].restartCount");
         assert_eq!(restarts, "0 0 0", "no server was restarted by the crash of its manager");
     }
 }

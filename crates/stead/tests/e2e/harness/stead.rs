@@ -86,8 +86,9 @@ impl Stead {
     }
 
     fn import(&self, image: &str) {
-        let images = std::env::var_os("STEAD_IMAGES")
-            .expect("STEAD_IMAGES names the folder of the test images: run the tests with `cargo xtask test`");
+        let images = std::env::var_os("STEAD_IMAGES").expect(
+            "STEAD_IMAGES names the folder of the test images: run the tests with `cargo xtask test`",
+        );
         let file = PathBuf::from(images).join(format!("{image}.tar"));
         let output = self.command().args(["image", "import"]).arg(&file).output().expect("stead runs");
         succeeded(&output, &format!("import of {}", file.display()));
@@ -211,13 +212,17 @@ impl Stead {
         Followed::new(line, self.client(line))
     }
 
-    /// The message of the first event of an object (`pod/db-0`) with this reason; waits for it.
-    pub(crate) fn event(&self, what: &str, reason: &str) -> String {
+    /// The messages of the events of an object (`pod/db-0`) with this reason, as they come.
+    pub(crate) fn events(&self, what: &str, reason: &str) -> Followed {
         let name = what.split_once('/').map_or(what, |(_, name)| name);
         self.follow(&format!(
             r#"get events -w --field-selector involvedObject.name={name},reason={reason} -o jsonpath='{{.message}}{{"\n"}}'"#
         ))
-        .line()
+    }
+
+    /// The message of the first event of an object with this reason; waits for it.
+    pub(crate) fn event(&self, what: &str, reason: &str) -> String {
+        self.events(what, reason).line()
     }
 
     /// Applies a manifest given as text.
