@@ -76,9 +76,10 @@ impl Stead {
             return Ok(());
         }
         let flags = place::flags(&self.data)?;
-        let words: Vec<&str> = flags.iter().map(String::as_str).collect();
-        println!("$ stead up --detach {}", words.join(" "));
-        shell::run(&mut self.command(&[&["up", "--detach"], &words[..]].concat()))
+        let mut words = vec!["up", "--detach"];
+        words.extend(flags.iter().map(String::as_str));
+        println!("$ stead {}", words.join(" "));
+        shell::run(&mut self.command(&words))
     }
 
     /// Applies the manifests and follows the pods until all of them are ready.
@@ -106,13 +107,13 @@ impl Stead {
     }
 
     fn what_is_wrong(&self, reason: RecvTimeoutError) -> anyhow::Error {
-        let pods = shell::output(&mut self.command(&["get", "pods"])).unwrap_or_default();
-        let events = shell::output(&mut self.command(&["get", "events"])).unwrap_or_default();
+        let why = shell::output(&mut self.command(&["why", "statefulset/postgres"]));
+        let why = why.unwrap_or_else(|error| format!("{error:#}"));
         let what = match reason {
             RecvTimeoutError::Timeout => format!("not all pods are ready after {} s", PATIENCE.as_secs()),
             RecvTimeoutError::Disconnected => "the watch of pods ended".to_owned(),
         };
-        anyhow::anyhow!("{what}\n{pods}\n{events}\nstead's log: {}", self.data.join("stead.log").display())
+        anyhow::anyhow!("{what}\n{why}\nstead's log: {}", self.data.join("stead.log").display())
     }
 
     /// Shows what there is, and that it works: a row written over the network, by name.
