@@ -139,7 +139,7 @@ impl Executor {
     }
 
     async fn expect_gone(&self, target: &ObjectRef) -> Result<(), ExecuteError> {
-        let path = object_path(target, Part::Whole).unwrap_or_default();
+        let path = object_path(target, Part::Whole).ok_or_else(|| unknown_kind(target))?;
         let failed = |source| ExecuteError::Api {
             doing: "look for",
             what: format!("{} {}/{}", target.kind, target.namespace, target.name),
@@ -183,10 +183,7 @@ impl Executor {
         content_type: &str,
         body: &Value,
     ) -> Result<(), ExecuteError> {
-        let path = path.ok_or_else(|| ExecuteError::UnknownKind {
-            api_version: target.api_version.clone(),
-            kind: target.kind.clone(),
-        })?;
+        let path = path.ok_or_else(|| unknown_kind(target))?;
         let failed = |source| ExecuteError::Api {
             doing,
             what: format!("{} {}/{}", target.kind, target.namespace, target.name),
@@ -202,6 +199,10 @@ impl Executor {
         self.informers.observe(answer);
         Ok(())
     }
+}
+
+fn unknown_kind(target: &ObjectRef) -> ExecuteError {
+    ExecuteError::UnknownKind { api_version: target.api_version.clone(), kind: target.kind.clone() }
 }
 
 fn delete_options(target: &ObjectRef, resource_version: Option<&str>, grace_period: Option<i64>) -> Value {

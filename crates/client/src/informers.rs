@@ -2,8 +2,9 @@
 //! (`k8s.io/client-go/tools/cache.Reflector`'s job).
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -14,12 +15,13 @@ use planner::world::KindName;
 use planner::{Change, World};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::paths::collection_path;
 
 /// The first pause after a failed list or watch; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest pause between tries.
+/// The longest pause between tries. A watch that lived as long as this was a good one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long the API is asked to keep one watch open, in seconds.
 const WATCH_SECONDS: u32 = 290;
@@ -30,6 +32,9 @@ type Listener = Box<dyn Fn(&World, &Change) + Send + Sync>;
 pub struct Informers {
     client: Client,
     world: RwLock<World>,
+    /// Held from a change of the world until all listeners know of it: they hear of changes in the order in
+    /// which the world took them, whoever brought them.
+    order: Mutex<()>,
     listeners: RwLock<Vec<Listener>>,
     unsynced: AtomicUsize,
     synced: watch::Sender<bool>,
@@ -41,21 +46,24 @@ impl Informers {
         Arc::new(Self {
             client,
             world: RwLock::default(),
+            order: Mutex::default(),
             listeners: RwLock::default(),
             unsynced: AtomicUsize::new(World::KINDS.len()),
             synced: watch::channel(false).0,
         })
     }
 
-    /// Calls `listener` after every change, with the world that already holds it. Listeners must be quick:
-    /// they note a key and leave.
+    /// Calls `listener` after every change from now on, with the world that already holds it, one call at a
+    /// time and in order. What happened before is in [`Informers::world`]: listen first, then look.
+    ///
+    /// Listeners must be quick: they note a key and leave. They must not call back here.
     pub fn on_change(&self, listener: impl Fn(&World, &Change) + Send + Sync + 'static) {
-        self.listeners.write().unwrap_or_else(|e| e.into_inner()).push(Box::new(listener));
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
     }
 
     /// The world as of now. Do not hold it across an await.
     pub fn world(&self) -> RwLockReadGuard<'_, World> {
-        self.world.read().unwrap_or_else(|e| e.into_inner())
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves once every kind has been listed.
@@ -68,8 +76,8 @@ impl Informers {
     /// Takes the answer to a write into the world, so that nobody plans on something older than it.
     pub fn observe(&self, object: Value) {
         let Some(kind) = kind_of(&object) else { return };
-        let change = self.write().observe(kind, object);
-        self.tell(change.inspect_err(|e| tracing::warn!("answer of a write: {e}")).ok().flatten());
+        let taken = self.change(|world| world.observe(kind, object).map(Vec::from_iter));
+        taken.unwrap_or_else(|error| tracing::warn!("answer of a write: {error}"));
     }
 
     /// Lists and watches every kind of [`World::KINDS`] until `shutdown` resolves.
@@ -84,24 +92,20 @@ impl Informers {
     }
 
     async fn follow(&self, kind: KindName) {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = Pause::default();
         let mut first = true;
         loop {
             match self.list(kind).await {
-                Ok(mut revision) => {
-                    pause = FIRST_PAUSE;
+                Ok(revision) => {
                     if std::mem::take(&mut first) && self.unsynced.fetch_sub(1, Ordering::AcqRel) == 1 {
                         self.synced.send_replace(true);
                     }
-                    // A watch that ends in good order goes on from where it was; anything else lists again.
-                    while let Ok(reached) = self.watch(kind, revision).await {
-                        revision = reached;
-                    }
+                    let lost = self.watch_on(kind, revision, &mut pause).await;
+                    tracing::debug!(kind = kind.1, "listing again: {lost}");
                 }
                 Err(error) => tracing::debug!(kind = kind.1, "list failed: {error}"),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause.take().await;
         }
     }
 
@@ -114,53 +118,112 @@ impl Informers {
             Value::Array(items) => items,
             _ => Vec::new(),
         };
-        let changes = self.write().replace(kind, items, revision).map_err(kube::Error::SerdeError)?;
-        for change in changes {
-            self.tell(Some(change));
-        }
+        self.change(|world| {
+            let (changes, unreadable) = world.replace(kind, items, revision);
+            for error in unreadable {
+                passed_over(kind, &error);
+            }
+            Ok(changes)
+        })
+        .map_err(kube::Error::SerdeError)?;
         Ok(revision)
     }
 
-    async fn watch(&self, kind: KindName, from: u64) -> Result<u64, kube::Error> {
+    /// Watches, again and again from where the last watch ended in good order, until the place is lost.
+    async fn watch_on(&self, kind: KindName, mut reached: u64, pause: &mut Pause) -> kube::Error {
+        loop {
+            let (from, began) = (reached, Instant::now());
+            let ended = self.watch(kind, &mut reached).await;
+            // A server that ends watches at once is not well, and is not asked again at once.
+            let good = reached > from || began.elapsed() >= LONGEST_PAUSE;
+            if good {
+                pause.reset();
+            }
+            match ended {
+                Ok(()) if good => {}
+                Ok(()) => pause.take().await,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn watch(&self, kind: KindName, reached: &mut u64) -> Result<(), kube::Error> {
         let path = collection_path(kind.0, kind.1, "").unwrap_or_default();
         let query = format!(
-            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={from}"
+            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={reached}"
         );
         let request = Request::get(query).body(Vec::new()).map_err(kube::Error::HttpError)?;
         let mut events = self.client.request_events::<Value>(request).await?.boxed();
-        let mut reached = from;
         while let Some(event) = events.try_next().await? {
-            let change = match event {
+            match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    reached = revision_of(&object).unwrap_or(reached);
-                    self.write().apply(kind, object)
+                    *reached = revision_of(&object).unwrap_or(*reached);
+                    let taken = self.change(|world| world.apply(kind, object).map(Vec::from_iter));
+                    taken.unwrap_or_else(|error| passed_over(kind, &error));
                 }
                 WatchEvent::Deleted(object) => {
-                    reached = revision_of(&object).unwrap_or(reached);
-                    self.write().remove(kind, object)
+                    *reached = revision_of(&object).unwrap_or(*reached);
+                    // One that cannot be read is found missing by the next list.
+                    self.change(|world| world.remove(kind, object).map(Vec::from_iter))
+                        .map_err(kube::Error::SerdeError)?;
                 }
                 WatchEvent::Bookmark(bookmark) => {
-                    reached = bookmark.metadata.resource_version.parse().unwrap_or(reached);
-                    continue;
+                    *reached = bookmark.metadata.resource_version.parse().unwrap_or(*reached);
                 }
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
-            };
-            self.tell(change.map_err(kube::Error::SerdeError)?);
+            }
         }
-        Ok(reached)
+        Ok(())
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, World> {
-        self.world.write().unwrap_or_else(|e| e.into_inner())
-    }
-
-    fn tell(&self, change: Option<Change>) {
-        let Some(change) = change else { return };
+    /// Changes the world and tells the listeners.
+    fn change(
+        &self,
+        take: impl FnOnce(&mut World) -> Result<Vec<Change>, serde_json::Error>,
+    ) -> Result<(), serde_json::Error> {
+        let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = take(&mut self.write())?;
         let world = self.world();
-        for listener in self.listeners.read().unwrap_or_else(|e| e.into_inner()).iter() {
-            listener(&world, &change);
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        for change in &changes {
+            for listener in listeners.iter() {
+                // A listener that fails must not end the watch that all others live on.
+                if catch_unwind(AssertUnwindSafe(|| listener(&world, change))).is_err() {
+                    let of = change.new.as_ref().or(change.old.as_ref()).map(planner::Object::reference);
+                    tracing::error!(?of, "a listener panicked over a change");
+                }
+            }
         }
+        Ok(())
     }
+
+    fn write(&self) -> RwLockWriteGuard<'_, World> {
+        self.world.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Grows with every failure in a row.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pause {
+    async fn take(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn passed_over(kind: KindName, error: &serde_json::Error) {
+    tracing::warn!(kind = kind.1, "passing over an object that is not what its kind says: {error}");
 }
 
 fn kind_of(object: &Value) -> Option<KindName> {

@@ -18,6 +18,8 @@ use crate::paths::collection_path;
 const QUEUE: usize = 4096;
 /// How many different events are remembered for counting.
 const REMEMBERED: usize = 4096;
+/// The longest name of an object (RFC 1123 subdomain).
+const LONGEST_NAME: usize = 253;
 
 struct Entry {
     about: ObjectRef,
@@ -92,7 +94,7 @@ async fn write(
             other => return other,
         }
     }
-    let name = format!("{}.{:x}", entry.about.name, id ^ u64::try_from(at.as_nanosecond()).unwrap_or(0));
+    let name = event_name(&entry.about.name, id ^ u64::try_from(at.as_nanosecond()).unwrap_or(0));
     let event = json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
@@ -108,6 +110,16 @@ async fn write(
     send(client, Method::POST, &collection, &event).await?;
     known.insert(id, Known { name, count: 1 });
     Ok(())
+}
+
+/// Unlike any other event's, also over restarts; an object whose name leaves no room lends the end of it.
+fn event_name(about: &str, unique: u64) -> String {
+    let suffix = format!("{unique:016x}");
+    let room = LONGEST_NAME - suffix.len() - 1;
+    // Names are ASCII. What is left must begin with a letter or digit, too.
+    let about = about.get(about.len().saturating_sub(room)..).unwrap_or_default();
+    let about = about.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if about.is_empty() { suffix } else { format!("{about}.{suffix}") }
 }
 
 async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Result<(), kube::Error> {

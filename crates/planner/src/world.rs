@@ -4,7 +4,7 @@
 //! [`World::replace`]) and from the answers to writes ([`World::observe`]), so that a planner never acts on
 //! something older than the last write it caused. Tests build worlds by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -43,6 +43,11 @@ impl Key {
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
         }
+    }
+
+    fn of_value(object: &Value) -> Self {
+        let said = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        Self::new(said("namespace"), said("name"))
     }
 }
 
@@ -238,35 +243,39 @@ macro_rules! world {
                 Ok(None)
             }
 
-            /// A list told that these objects, and no others, exist as of `at`.
-            ///
-            /// # Errors
-            /// When an object is not what its kind says.
+            /// A list told that these objects, and no others, exist as of `at`. An object that is not what its
+            /// kind says stays as it was known before, if it was, and is told by its error.
             pub fn replace(
                 &mut self,
                 kind: KindName,
                 objects: Vec<Value>,
                 at: u64,
-            ) -> Result<Vec<Change>, serde_json::Error> {
-                let mut changes = Vec::new();
+            ) -> (Vec<Change>, Vec<serde_json::Error>) {
                 $(if kind == ($type::API_VERSION, $type::KIND) {
-                    let mut gone: BTreeMap<Key, Arc<$type>> = self.$table.objects.clone();
+                    let (mut changes, mut unreadable) = (Vec::new(), Vec::new());
+                    let mut gone: BTreeSet<Key> = self.$table.objects.keys().cloned().collect();
                     for object in objects {
-                        let object: $type = serde_json::from_value(object)?;
-                        gone.remove(&Key::of(&object.metadata));
+                        gone.remove(&Key::of_value(&object));
+                        let object: $type = match serde_json::from_value(object) {
+                            Ok(object) => object,
+                            Err(error) => {
+                                unreadable.push(error);
+                                continue;
+                            }
+                        };
                         if let Some((old, new)) = self.$table.upsert(object) {
                             changes.push(Change { old: old.map(Object::$type), new: Some(Object::$type(new)) });
                         }
                     }
-                    for key in gone.keys() {
+                    for key in &gone {
                         if let Some(old) = self.$table.take(key, at) {
                             changes.push(Change { old: Some(Object::$type(old)), new: None });
                         }
                     }
                     self.$table.seen = self.$table.seen.max(at);
-                    return Ok(changes);
+                    return (changes, unreadable);
                 })*
-                Ok(changes)
+                (Vec::new(), Vec::new())
             }
         }
     };
@@ -371,8 +380,22 @@ mod tests {
     fn a_list_removes_what_it_does_not_name() {
         let mut world = World::default();
         world.apply(POD, pod("5", "a")).unwrap();
-        let changes = world.replace(POD, vec![], 9).unwrap();
-        assert_eq!(changes.len(), 1);
+        let (changes, unreadable) = world.replace(POD, vec![], 9);
+        assert_eq!((changes.len(), unreadable.len()), (1, 0));
         assert!(world.pods.is_empty());
+    }
+
+    #[test]
+    fn one_unreadable_object_of_a_list_hides_no_other_and_is_not_taken_for_gone() {
+        let mut world = World::default();
+        world.apply(POD, pod("5", "known")).unwrap();
+        let mut broken = pod("8", "newer");
+        broken["spec"] = "not a pod's".into();
+        let mut other = pod("7", "other");
+        other["metadata"]["name"] = "db-1".into();
+        let (changes, unreadable) = world.replace(POD, vec![broken, other], 9);
+        assert_eq!((changes.len(), unreadable.len()), (1, 1));
+        assert_eq!(ip(&world), Some("known"));
+        assert!(world.pods.get("default", "db-1").is_some());
     }
 }

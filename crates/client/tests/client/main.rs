@@ -1,0 +1,6 @@
+//! What the client does over an API, with the API's answers made up.
+
+mod execute;
+mod fake;
+mod informers;
+mod recorder;
