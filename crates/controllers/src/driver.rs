@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use client::{Executor, Informers, Recorder};
-use jiff::Timestamp;
+use client::{ExecuteError, Executor, Informers, Recorder};
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use planner::{Key, Planner};
+use planner::{Key, Object, Planner, World};
 
 use crate::queue::Queue;
 
@@ -18,6 +20,9 @@ const WORKERS: usize = 8;
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// The longest pause after a failed plan.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(10);
+/// A plan may be a little older than the world. One that is refused as stale this often in a row has another
+/// trouble, for instance somebody else's object under the name that it wants.
+const OFTEN: u32 = 8;
 
 struct Controller {
     planner: &'static dyn Planner,
@@ -46,15 +51,7 @@ pub async fn run(
             queue: Queue::new(),
             failures: Mutex::default(),
         });
-        let listener = Arc::downgrade(&controller);
-        informers.on_change(move |world, change| {
-            let Some(controller) = listener.upgrade() else { return };
-            for object in change.old.iter().chain(&change.new) {
-                for key in controller.planner.keys(world, object) {
-                    controller.queue.add(key);
-                }
-            }
-        });
+        controller.listen();
         for _ in 0..WORKERS {
             let controller = Arc::clone(&controller);
             tasks.spawn(async move { controller.work().await });
@@ -65,12 +62,36 @@ pub async fn run(
 }
 
 impl Controller {
+    /// Queues what changes concern. Listening begins before looking: what comes twice is planned once.
+    fn listen(self: &Arc<Self>) {
+        let listener = Arc::downgrade(self);
+        self.informers.on_change(move |world, change| {
+            if let Some(controller) = listener.upgrade() {
+                controller.note(world, change.old.iter().chain(&change.new));
+            }
+        });
+        let world = self.informers.world();
+        self.note(&world, &world.objects());
+    }
+
+    fn note<'a>(&self, world: &World, objects: impl IntoIterator<Item = &'a Object>) {
+        for object in objects {
+            for key in self.planner.keys(world, object) {
+                self.queue.add(key);
+            }
+        }
+    }
+
     async fn work(&self) {
         // A world that is not complete yet shows owners and pods as missing that are only not heard of.
         self.informers.synced().await;
         loop {
             let key = self.queue.next().await;
-            self.step(&key).await;
+            // A planner that panics over one key must go on with the others, and with this one later.
+            if AssertUnwindSafe(self.step(&key)).catch_unwind().await.is_err() {
+                tracing::error!(controller = self.planner.name(), ?key, "the planner panicked");
+                self.queue.add_after(key.clone(), self.failed(&key).1);
+            }
             self.queue.done(&key);
         }
     }
@@ -79,7 +100,7 @@ impl Controller {
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
         let plan = self.planner.plan(&self.informers.world(), key, now);
         if let Some(after) = plan.requeue_after {
-            self.queue.add_after(key.clone(), after.unsigned_abs());
+            self.queue.add_after(key.clone(), after.max(SignedDuration::ZERO).unsigned_abs());
         }
         if plan.actions.is_empty() {
             self.forget(key);
@@ -88,23 +109,27 @@ impl Controller {
         tracing::debug!(controller = self.planner.name(), ?key, actions = plan.actions.len(), "plan");
         match self.executor.execute(&plan).await {
             Ok(()) => self.forget(key),
-            Err(error) => {
-                if !error.is_stale() {
-                    tracing::warn!(controller = self.planner.name(), ?key, "{error}");
-                }
-                self.queue.add_after(key.clone(), self.pause(key));
-            }
+            Err(error) => self.retry(key, &error),
         }
     }
 
-    fn forget(&self, key: &Key) {
-        self.failures.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
+    fn retry(&self, key: &Key, error: &ExecuteError) {
+        let (failures, pause) = self.failed(key);
+        if !error.is_stale() || failures >= OFTEN {
+            tracing::warn!(controller = self.planner.name(), ?key, failures, "{error}");
+        }
+        self.queue.add_after(key.clone(), pause);
     }
 
-    fn pause(&self, key: &Key) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(|e| e.into_inner());
+    fn forget(&self, key: &Key) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Counts a failure; answers how many there were in a row, and how long to wait now.
+    fn failed(&self, key: &Key) -> (u32, Duration) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key.clone()).or_default();
-        *count += 1;
-        FIRST_RETRY.saturating_mul(1 << (*count - 1).min(20)).min(LONGEST_RETRY)
+        *count = count.saturating_add(1);
+        (*count, FIRST_RETRY.saturating_mul(1 << (*count - 1).min(20)).min(LONGEST_RETRY))
     }
 }

@@ -8,6 +8,9 @@ use std::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
+/// The longest delay of a key: some of the clock's distances overflow, and nobody plans for a year ahead.
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 86_400);
+
 /// A queue that is bounded by the number of keys: adding a key that waits already changes nothing, and a key
 /// that is added while a worker has it comes again when the worker is done.
 pub(crate) struct Queue<K> {
@@ -48,10 +51,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.wake.notify_one();
     }
 
-    /// Adds a key to be worked on after `delay`, unless it comes sooner anyway.
+    /// Adds a key to be worked on after `delay` (of at most [`LONGEST_DELAY`]), unless it comes sooner anyway.
     pub(crate) fn add_after(&self, key: K, delay: Duration) {
         let mut state = self.lock();
-        let at = Instant::now() + delay;
+        let at = Instant::now() + delay.min(LONGEST_DELAY);
         if let Some(held) = state.later_of.get(&key).copied() {
             if held.0 <= at {
                 return;
@@ -164,5 +167,36 @@ mod tests {
         queue.add_after("a", Duration::from_secs(30));
         assert_eq!(queue.next().await, "a");
         assert_eq!(start.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delayed_key_is_not_late_because_the_worker_that_waited_for_it_got_another() {
+        let queue = std::sync::Arc::new(Queue::new());
+        let start = Instant::now();
+        let (sender, mut taken) = tokio::sync::mpsc::unbounded_channel();
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let (queue, sender) = (queue.clone(), sender.clone());
+            workers.spawn(async move {
+                sender.send((queue.next().await, start.elapsed())).unwrap();
+                // It is busy with that for ever.
+                std::future::pending::<()>().await;
+            });
+        }
+        tokio::task::yield_now().await;
+        // Waiters are woken in their order (tokio's Notify): who waits for the time is the last of them.
+        queue.add_after("later", Duration::from_secs(5));
+        tokio::task::yield_now().await;
+        queue.add("now");
+        assert_eq!(taken.recv().await.unwrap(), ("now", Duration::ZERO));
+        assert_eq!(taken.recv().await.unwrap(), ("later", Duration::from_secs(5)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_delay_is_too_long_to_be_counted() {
+        let queue = Queue::new();
+        queue.add_after("a", Duration::MAX);
+        queue.add("b");
+        assert_eq!(queue.next().await, "b");
     }
 }
