@@ -13,6 +13,9 @@ use crate::env::expand;
 /// The search path of a container whose image names none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a pod gets to end that does not say (`core/v1.DefaultTerminationGracePeriodSeconds`).
+pub(crate) const DEFAULT_GRACE_SECONDS: u64 = 30;
+
 /// Annotations with which the runtime keeps what the node must know again after a restart.
 pub(crate) mod kept {
     pub(crate) const NAME: &str = "name";
@@ -22,6 +25,8 @@ pub(crate) mod kept {
     pub(crate) const IMAGE_ID: &str = "image-id";
     pub(crate) const STOP_SIGNAL: &str = "stop-signal";
     pub(crate) const TERMINATION_MESSAGE: &str = "termination-message";
+    /// Of the sandbox.
+    pub(crate) const GRACE_SECONDS: &str = "termination-grace-period-seconds";
 }
 
 /// What the image says about running it.

@@ -39,6 +39,7 @@ use planner::pod_actions::{ContainerId, Record, RecordState};
 pub use exec::{Exec, ExecRequest};
 pub use host::{Config, Parts};
 pub use logs::LogQuery;
+pub use worker::{stop_signal, termination_grace_period};
 
 use crate::host::Host;
 use crate::manager::Manager;

@@ -27,6 +27,7 @@ use crate::pod_volumes::{self, PodMounts};
 use crate::probes::Prober;
 
 pub(crate) use handle::Handle;
+pub use kill::{stop_signal, termination_grace_period};
 
 /// The first pause after a failed step; it doubles with each failure in a row.
 const FIRST_RETRY: Duration = Duration::from_millis(100);

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +10,8 @@ use network::Network;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runtime::Runtime;
 use runtime::oci::Oci;
+use runtime::{Runtime, SandboxConfig};
 
 use crate::instance::Instance;
 
@@ -81,12 +82,12 @@ fn stop_daemon(instance: &Instance) -> Result<()> {
 
 async fn stop_pods(instance: &Instance) -> Result<()> {
     let oci = Oci::new(instance.runtime());
+    let mut stopping = tokio::task::JoinSet::new();
     for sandbox in oci.list_pod_sandboxes().await? {
-        let (id, pod) = (&sandbox.config.id, &sandbox.config);
-        stop_gently(&*oci, id).await?;
-        oci.stop_pod_sandbox(id).await?;
-        oci.remove_pod_sandbox(id).await?;
-        println!("stopped pod {}/{}", pod.namespace, pod.name);
+        stopping.spawn(stop_pod(Arc::clone(&oci), sandbox.config));
+    }
+    while let Some(stopped) = stopping.join_next().await {
+        println!("stopped pod {}", stopped??);
     }
     if let Some(pod_cidr) = instance.pod_cidr()? {
         Network::open(&instance.network(pod_cidr))?.teardown()?;
@@ -99,16 +100,24 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// How long a container may take to stop by itself.
-const GRACE: Duration = Duration::from_secs(10);
+/// Ends a pod and answers with its name.
+async fn stop_pod(oci: Arc<Oci>, pod: SandboxConfig) -> Result<String> {
+    stop_gently(&*oci, &pod).await?;
+    oci.stop_pod_sandbox(&pod.id).await?;
+    oci.remove_pod_sandbox(&pod.id).await?;
+    Ok(format!("{}/{}", pod.namespace, pod.name))
+}
 
-/// Asks the containers of a sandbox to end, and gives them [`GRACE`].
-async fn stop_gently(oci: &dyn Runtime, sandbox: &str) -> Result<()> {
+/// Asks the containers of a pod to end, and gives them the pod's grace period.
+async fn stop_gently(oci: &dyn Runtime, pod: &SandboxConfig) -> Result<()> {
     use runtime::ContainerState::Running;
+    let sandbox = &pod.id;
     let mut events = oci.events();
     for container in oci.containers(sandbox).await? {
         if matches!(container.state, Running { .. }) {
-            let asked = oci.signal_container(sandbox, &container.config.id, Signal::SIGTERM as i32).await;
+            let asked = oci
+                .signal_container(sandbox, &container.config.id, node::stop_signal(&container.config))
+                .await;
             asked.unwrap_or_else(|error| eprintln!("stead: {error}"));
         }
     }
@@ -122,7 +131,7 @@ async fn stop_gently(oci: &dyn Runtime, sandbox: &str) -> Result<()> {
             let _ = events.recv().await;
         }
     };
-    let _ = tokio::time::timeout(GRACE, all_ended).await;
+    let _ = tokio::time::timeout(node::termination_grace_period(pod), all_ended).await;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use planner::pod_actions::{ContainerId, PodAction, Volumes};
 use runtime::SandboxConfig;
 
 use super::{Refusal, Surround, Worker, lock};
-use crate::container_config::runtime_id;
+use crate::container_config::{DEFAULT_GRACE_SECONDS, kept, runtime_id};
 use crate::host::now;
 use crate::pod_volumes::{self, PodMounts};
 use crate::{etc_files, resources};
@@ -119,6 +119,7 @@ impl Worker {
             .and_then(|c| c.sysctls.as_ref())
             .map(|all| all.iter().map(|s| (s.name.clone(), s.value.clone())).collect())
             .unwrap_or_default();
+        let grace = spec.and_then(|s| s.termination_grace_period_seconds);
         let config = SandboxConfig {
             id: self.handle.uid.clone(),
             namespace: self.handle.key.namespace.clone(),
@@ -128,7 +129,11 @@ impl Worker {
             sysctls,
             cgroup_parent: resources::cgroup_parent(&pod),
             resources: resources::pod_resources(&pod),
-            annotations: Default::default(),
+            annotations: [(
+                kept::GRACE_SECONDS.to_owned(),
+                grace.unwrap_or(DEFAULT_GRACE_SECONDS.cast_signed()).to_string(),
+            )]
+            .into(),
         };
         let status = self.host.runtime.run_pod_sandbox(config).await.map_err(|e| e.to_string())?;
         let pid = status.pid.ok_or("the process that holds it ended at once")?;

@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::Pod;
 use nix::sys::signal::Signal;
 use planner::EventType;
 use planner::pod_actions::{ContainerId, Record, grace};
+use runtime::{ContainerConfig, SandboxConfig};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Surround, Worker, lock};
-use crate::container_config::{kept, runtime_id};
+use crate::container_config::{DEFAULT_GRACE_SECONDS, kept, runtime_id};
 use crate::hooks::run_hook;
 use crate::host::now;
 use crate::records::find;
@@ -101,13 +102,10 @@ impl Worker {
         self.host.event(pod, EventType::Warning, "FailedPreStopHook", &message);
     }
 
-    /// The image's stop signal, SIGTERM when it names none.
     async fn stop_signal(&self, id: &ContainerId) -> i32 {
         let all = self.host.runtime.containers(&self.handle.uid).await.unwrap_or_default();
         let wanted = runtime_id(id);
-        let named = all.iter().find(|c| c.config.id == wanted);
-        let named = named.and_then(|c| c.config.annotations.get(kept::STOP_SIGNAL));
-        named.and_then(|name| parse_signal(name)).unwrap_or(Signal::SIGTERM as i32)
+        all.iter().find(|c| c.config.id == wanted).map_or(Signal::SIGTERM as i32, |c| stop_signal(&c.config))
     }
 
     async fn signal(&self, id: &ContainerId, signal: i32) {
@@ -160,6 +158,19 @@ impl Deadline {
 
 fn seconds(grace: i64) -> Duration {
     Duration::from_secs(u64::try_from(grace).unwrap_or(0))
+}
+
+/// The number of the signal that asks a container to end: its image's, SIGTERM when that names none.
+pub fn stop_signal(config: &ContainerConfig) -> i32 {
+    let named = config.annotations.get(kept::STOP_SIGNAL);
+    named.and_then(|name| parse_signal(name)).unwrap_or(Signal::SIGTERM as i32)
+}
+
+/// How long the containers of a sandbox may take to end when they are asked to, without a pod that says
+/// otherwise.
+pub fn termination_grace_period(config: &SandboxConfig) -> Duration {
+    let told = config.annotations.get(kept::GRACE_SECONDS).and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(told.unwrap_or(DEFAULT_GRACE_SECONDS))
 }
 
 /// `SIGINT`, `INT` or `2`.

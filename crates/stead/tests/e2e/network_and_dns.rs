@@ -163,11 +163,11 @@ fn addresses_outlive_stead_and_are_not_used_again_at_once() {
     let mut stead = web("network-keep");
     let before = address(&stead, "web-0");
     let name = "web-0.web.default.svc.cluster.local.";
-    answers(&stead, name, RecordType::A, &[before.clone()]);
+    answers(&stead, name, RecordType::A, std::slice::from_ref(&before));
     stead.kill();
     stead.up();
     assert_eq!(address(&stead, "web-0"), before);
-    answers(&stead, name, RecordType::A, &[before.clone()]);
+    answers(&stead, name, RecordType::A, std::slice::from_ref(&before));
     assert_eq!(stead.shell("client", "wget -qO- http://web-0.web:8080/"), "web-0\n");
 
     // What still speaks to the old address must not reach somebody else.

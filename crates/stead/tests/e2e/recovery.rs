@@ -144,6 +144,7 @@ fn a_pod_whose_shim_is_killed_is_started_again_and_never_runs_twice() {
     let stead = Stead::start("recovery-shim", &["busybox"]);
     let out = shared(&stead);
     let beat = "id=$(cat /proc/sys/kernel/random/uuid); while :; do echo $id >> /out/beats; sleep 0.01; done";
+    std::fs::write(out.join("beats"), "").expect("a file");
     stead.apply(&pod("beating", beat, &out, "Always"));
     stead.wait("condition=Ready", "pod/beating");
     grows(&out.join("beats"));
@@ -155,12 +156,11 @@ fn a_pod_whose_shim_is_killed_is_started_again_and_never_runs_twice() {
     assert_eq!(stead.field("pod beating", ".metadata.uid"), uid, "the same pod");
     assert_eq!(container(&stead, "beating", "lastState.terminated.exitCode"), "137");
     assert_ne!(stead.field("pod beating", ".status.podIP"), address, "an address is not used again at once");
-    let mut beats = String::new();
-    while {
+    let read = || {
         grows(&out.join("beats"));
-        beats = std::fs::read_to_string(out.join("beats")).expect("beats");
-        runs(&beats).len() < 2
-    } {}
+        std::fs::read_to_string(out.join("beats")).expect("beats")
+    };
+    let beats = std::iter::repeat_with(read).find(|beats| runs(beats).len() > 1).expect("beats");
     assert_eq!(runs(&beats).len(), 2, "one after another, never side by side: {beats}");
 }
 

@@ -45,7 +45,7 @@ fn pods_say_what_they_miss() {
     let stead = Stead::start("refusals-missing", &["busybox"]);
     let pod = |name: &str, container: &str| {
         format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{containers: [{{name: main, \
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{terminationGracePeriodSeconds: 1, containers: [{{name: main, \
              command: [sleep, infinity], {container}}}]}}}}\n"
         )
     };
