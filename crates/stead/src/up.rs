@@ -2,6 +2,7 @@
 
 mod detach;
 mod preflight;
+mod spread;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
@@ -174,6 +175,7 @@ async fn start_node(
     name: String,
 ) -> Result<(Node, Ipv4Addr)> {
     instance.remember_pod_cidr(up.pod_cidr)?;
+    spread::spread(&instance.dir).with_context(|| format!("cannot write {}", instance.dir.display()))?;
     let network = Network::open(&instance.network(up.pod_cidr))?;
     let runtime = Oci::new(instance.runtime());
     let gateway = network.gateway();
