@@ -7,6 +7,7 @@
 
 mod cgroup;
 pub mod fake;
+mod mountpoints;
 pub mod oci;
 mod record;
 mod seccomp;

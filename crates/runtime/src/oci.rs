@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, RwLock, broadcast};
 
 use crate::cgroup::Hierarchies;
+use crate::mountpoints;
 use crate::record::{self, SandboxRecord, is_safe_id, sandbox_file};
 use crate::{
     ContainerConfig, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent, SandboxConfig, SandboxStatus,
@@ -99,7 +100,9 @@ impl Inner {
         let (hierarchies, found) = blocking(move || {
             let find = || -> io::Result<_> {
                 fs::create_dir_all(&run_dir)?;
-                Ok((Hierarchies::detect()?, find_sandboxes(&root)?))
+                let found = find_sandboxes(&root)?;
+                mountpoints::make(&root)?;
+                Ok((Hierarchies::detect()?, found))
             };
             find().map_err(|e| system("looking for sandboxes", e))
         })

@@ -8,6 +8,7 @@
 //! <root>/<sandbox>/containers/<id>/{upper,work,rootfs}
 //! <root>/<sandbox>/containers/<id>/running.json      written by the shim when it starts
 //! <root>/<sandbox>/containers/<id>/exit.json         written by the shim, durably, before anybody is told
+//! <root>/.mountpoints/                               see [`crate::mountpoints`]
 //! <run>/<sandbox>.sock                               the shim's socket
 //! ```
 

@@ -17,6 +17,7 @@ use rustix::mount::{
 };
 
 use crate::cgroup::{Hierarchies, at};
+use crate::mountpoints;
 use crate::spec::cgroup_stage;
 
 /// Where cgroups are mounted, and, for workers, a tmpfs.
@@ -61,7 +62,7 @@ pub(super) fn stage_cgroups(hierarchies: &Hierarchies, cgroup: Option<&str>) -> 
     Ok(())
 }
 
-/// Mounts `layers` (bottom first) as one, writable, at `dir/rootfs`.
+/// Mounts `layers` (bottom first) as one, writable, at `dir/rootfs`, above the common [`mountpoints`].
 ///
 /// Layers are named by descriptors: mount(2) takes a page of options, which is enough for some 200 of them
 /// that way (images have at most 127), and needs none of the newer calls that Linux 6.1 does not have.
@@ -71,7 +72,9 @@ pub(super) fn mount_overlay(dir: &Path, layers: &[PathBuf]) -> io::Result<()> {
             .map_err(|e| at(path, &e.into()))
     };
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let lower = layers.iter().rev().map(|layer| open(layer)).collect::<io::Result<Vec<_>>>()?;
+    let lowest = mountpoints::below(dir);
+    let lower = layers.iter().rev().chain(&lowest);
+    let lower = lower.map(|layer| open(layer)).collect::<io::Result<Vec<_>>>()?;
     let (upper, work) = (open(&dir.join("upper"))?, open(&dir.join("work"))?);
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
