@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 /// How long a stead may take to say that it is ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Which binary is measured, with which images, and where.
+/// A copy of the binary that is measured, an image, and a place for data.
 pub(crate) struct Place {
     stead: PathBuf,
     busybox: PathBuf,
@@ -31,7 +31,19 @@ impl Place {
             format!("no image at {}: make it with `cargo xtask images`", busybox.display())
         })?;
         std::fs::create_dir_all(work).with_context(|| format!("cannot make {}", work.display()))?;
-        Ok(Self { stead, busybox, work: work.canonicalize()? })
+        let work = work.canonicalize()?;
+        // A copy that nobody else runs: shared pages are divided among those who share them, and other steads
+        // would take their part off our count.
+        let own = work.join(format!("stead-{}", std::process::id()));
+        std::fs::copy(&stead, &own).with_context(|| format!("cannot write {}", own.display()))?;
+        Ok(Self { stead: own, busybox, work })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Nothing depends on it being gone.
+        let _ = std::fs::remove_file(&self.stead);
     }
 }
 
