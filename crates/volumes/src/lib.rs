@@ -1,8 +1,9 @@
 //! Volumes on this machine: persistent ones, a folder each, and those that live as long as a pod.
 //!
 //! [`Volumes`] keeps persistent volumes; [`set_up_empty_dir`], [`set_up_projected`] and [`write_projected`]
-//! make a pod's own; [`tear_down`] ends those; [`apply_fs_group`] gives either to a group. It moves bytes
-//! and modes, and knows nothing of Kubernetes' objects. Everything blocks: call it where that is allowed.
+//! make a pod's own; [`tear_down`] ends those, and [`unmount_below`] only lets them rest; [`apply_fs_group`]
+//! gives either to a group. It moves bytes and modes, and knows nothing of Kubernetes' objects. Everything
+//! blocks: call it where that is allowed.
 //! **Its one rule: data is removed only where the caller said so, by name. What is mounted there is
 //! unmounted and never removed, a symbolic link is a thing to remove and never a way to go, and a deleted
 //! volume rests in the trash first.**
@@ -38,4 +39,4 @@ pub use error::VolumeError;
 pub use fs_group::{FsGroupChangePolicy, apply_fs_group};
 pub use persistent::{Space, Volume, VolumeSpec, Volumes};
 pub use projected::{ProjectedFile, set_up_projected, write_projected};
-pub use teardown::tear_down;
+pub use teardown::{tear_down, unmount_below};

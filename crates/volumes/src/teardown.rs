@@ -1,4 +1,4 @@
-//! The end of a pod's own volume.
+//! The end of a pod's own volume, or of its being mounted.
 
 use std::fs::File;
 use std::io;
@@ -29,4 +29,18 @@ pub fn tear_down(path: &Path) -> Result<(), VolumeError> {
     mounts::unmount_all(&parent.join(name))?;
     let folder = File::open(&parent).map_err(VolumeError::io("open", &parent))?;
     tree::remove(folder.as_fd(), name, path)
+}
+
+/// Unmounts what is mounted at the path or below it, and leaves what is there: a pod that is started again
+/// finds what it kept on disk. Nothing happens if there is no such path.
+///
+/// # Errors
+///
+/// When something cannot be unmounted; doing it again goes on from there.
+pub fn unmount_below(path: &Path) -> Result<(), VolumeError> {
+    match path.canonicalize() {
+        Ok(path) => mounts::unmount_all(&path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(VolumeError::io("look at", path)(error)),
+    }
 }

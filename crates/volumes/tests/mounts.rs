@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use volumes::{
     EmptyDir, Medium, ProjectedFile, VolumeSpec, Volumes, set_up_empty_dir, set_up_projected, tear_down,
-    write_projected,
+    unmount_below, write_projected,
 };
 
 /// Runs the test on a thread whose mounts nobody else sees and which go with it.
@@ -51,6 +51,23 @@ fn persistent(dir: &Path) -> std::path::PathBuf {
 
 fn memory(size_limit: Option<u64>) -> EmptyDir {
     EmptyDir { medium: Medium::Memory, size_limit }
+}
+
+#[test]
+fn volumes_that_only_rest_keep_what_is_on_disk() {
+    with_own_mounts(|dir| {
+        let data = persistent(dir);
+        let pod = dir.join("pods/uid/volumes");
+        fs::create_dir_all(pod.join("data")).unwrap();
+        bind(&data, &pod.join("data"));
+        set_up_empty_dir(&pod.join("cache"), &EmptyDir { medium: Medium::Disk, size_limit: None }).unwrap();
+        fs::write(pod.join("cache/file"), "kept").unwrap();
+        unmount_below(&dir.join("pods")).unwrap();
+        unmount_below(&dir.join("nothing")).unwrap();
+        assert_eq!(mounts_below(&pod), 0);
+        assert_eq!(fs::read_to_string(pod.join("cache/file")).unwrap(), "kept");
+        assert_eq!(fs::read_to_string(data.join("row")).unwrap(), "precious");
+    });
 }
 
 #[test]
