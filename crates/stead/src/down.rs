@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use network::Network;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -39,11 +38,16 @@ pub(crate) fn run(down: &Down, data_dir: &Path) -> Result<()> {
     let _lock = instance.lock()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(stop_pods(&instance))?;
-    if down.purge {
-        volumes::tear_down(&instance.dir)?;
-        println!("stead is down, and {} is removed", instance.dir.display());
+    let dir = instance.dir.display();
+    if !down.purge {
+        println!("stead is down; state and volumes stay in {dir}");
+        return Ok(());
+    }
+    let others = instance.purge()?;
+    if others.is_empty() {
+        println!("stead is down, and {dir} is removed");
     } else {
-        println!("stead is down; state and volumes stay in {}", instance.dir.display());
+        println!("stead is down and all of its is removed; {dir} stays for what else is in it: {others:?}");
     }
     Ok(())
 }
@@ -80,19 +84,30 @@ fn stop_daemon(instance: &Instance) -> Result<()> {
     Ok(())
 }
 
+/// Ends all pods at once, and removes all that is left of them besides their data. What goes wrong with one
+/// is told and does not keep the others.
 async fn stop_pods(instance: &Instance) -> Result<()> {
     let oci = Oci::new(instance.runtime());
     let mut stopping = tokio::task::JoinSet::new();
     for sandbox in oci.list_pod_sandboxes().await? {
         stopping.spawn(stop_pod(Arc::clone(&oci), sandbox.config));
     }
+    let mut failures = 0;
     while let Some(stopped) = stopping.join_next().await {
-        println!("stopped pod {}", stopped??);
+        match stopped? {
+            Ok(pod) => println!("stopped pod {pod}"),
+            Err(error) => {
+                eprintln!("stead: {error:#}");
+                failures += 1;
+            }
+        }
     }
-    if let Some(pod_cidr) = instance.pod_cidr()? {
-        Network::open(&instance.network(pod_cidr))?.teardown()?;
+    if failures > 0 {
+        bail!("{failures} pods could not be ended: see above, and try again");
     }
-    unmount_pods_volumes(&instance.dir.join("pods"))?;
+    instance.remove_network()?;
+    // Their files stay: a pod that the next start begins anew finds them.
+    volumes::unmount_below(&instance.dir.join("pods"))?;
     let run_dir = instance.run_dir();
     if run_dir.exists() {
         std::fs::remove_dir_all(&run_dir).with_context(|| format!("cannot remove {}", run_dir.display()))?;
@@ -102,14 +117,18 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
 
 /// Ends a pod and answers with its name.
 async fn stop_pod(oci: Arc<Oci>, pod: SandboxConfig) -> Result<String> {
-    stop_gently(&*oci, &pod).await?;
-    oci.stop_pod_sandbox(&pod.id).await?;
-    oci.remove_pod_sandbox(&pod.id).await?;
-    Ok(format!("{}/{}", pod.namespace, pod.name))
+    let name = format!("{}/{}", pod.namespace, pod.name);
+    let stop = async {
+        stop_gently(&*oci, &pod).await?;
+        oci.stop_pod_sandbox(&pod.id).await?;
+        oci.remove_pod_sandbox(&pod.id).await
+    };
+    stop.await.with_context(|| format!("cannot end pod {name}"))?;
+    Ok(name)
 }
 
 /// Asks the containers of a pod to end, and gives them the pod's grace period.
-async fn stop_gently(oci: &dyn Runtime, pod: &SandboxConfig) -> Result<()> {
+async fn stop_gently(oci: &dyn Runtime, pod: &SandboxConfig) -> Result<(), runtime::Error> {
     use runtime::ContainerState::Running;
     let sandbox = &pod.id;
     let mut events = oci.events();
@@ -132,14 +151,5 @@ async fn stop_gently(oci: &dyn Runtime, pod: &SandboxConfig) -> Result<()> {
         }
     };
     let _ = tokio::time::timeout(node::termination_grace_period(pod), all_ended).await;
-    Ok(())
-}
-
-/// Takes away what pods had mounted; their logs stay.
-fn unmount_pods_volumes(pods: &Path) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(pods) else { return Ok(()) };
-    for entry in entries {
-        volumes::tear_down(&entry?.path().join("volumes"))?;
-    }
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! `stead image`: the images of this machine.
 
+mod progress;
+mod rows;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use images::{ImageStore, Mirror, PullOptions};
 
 use crate::instance::Instance;
@@ -34,67 +38,91 @@ enum Verb {
         registry_mirror: Vec<Mirror>,
     },
     /// List images
-    Ls,
-    /// Remove an image's name, and the image when it was the last one
-    Rm {
-        /// The image's name
-        name: String,
+    Ls {
+        /// How to show them
+        #[arg(short, long, value_name = "FORMAT", value_enum)]
+        output: Option<rows::Format>,
     },
-    /// Remove what no name leads to
+    /// Remove names of images, and the images that have no other name; what containers run from stays
+    Rm {
+        /// Names or ids of images
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove all images that no container runs from
     Prune,
 }
 
 /// Carries out `stead image …`.
 pub(crate) fn run(image: Image, data_dir: &Path) -> Result<()> {
-    let dir = data_dir.join("images");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let store = ImageStore::open(&dir)?;
+    // Only what brings images in makes a data directory.
+    let instance = match image.verb {
+        Verb::Import { .. } | Verb::Pull { .. } => Instance::open(data_dir)?,
+        _ => Instance::find(data_dir)?,
+    };
+    let store = ImageStore::open(&instance.dir.join("images"))?;
     match image.verb {
-        Verb::Import { file, names } => {
-            for image in store.import(&file, &names)? {
-                println!("imported {} ({})", image.names.join(", "), short(&image.id));
-            }
+        Verb::Import { file, names } => import(&store, &file, &names),
+        Verb::Pull { reference, registry_mirror } => pull(&store, &reference, registry_mirror),
+        Verb::Ls { output } => {
+            print!("{}", rows::show(&store.list()?, output));
+            Ok(())
         }
-        Verb::Pull { reference, registry_mirror } => {
-            let options = PullOptions { mirrors: registry_mirror, ..PullOptions::default() };
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let pulled = runtime.block_on(store.pull(&reference, &options, |_| {}))?;
-            println!("pulled {} ({})", reference, short(&pulled.id));
-        }
-        Verb::Ls => list(&store)?,
-        Verb::Rm { name } => {
-            for removed in store.remove(&name, &layers_in_use(data_dir)?)? {
-                println!("removed {removed}");
-            }
-        }
-        Verb::Prune => {
-            let pruned = store.prune(&layers_in_use(data_dir)?)?;
-            for removed in pruned.names {
-                println!("removed {removed}");
-            }
-            println!("removed {} layers", pruned.layers);
-        }
+        Verb::Rm { names } => remove(&store, &names, &in_use(&instance)?),
+        Verb::Prune => prune(&store, &in_use(&instance)?),
     }
-    Ok(())
 }
 
 /// What containers run from stays, whatever its name.
-fn layers_in_use(data_dir: &Path) -> Result<HashSet<PathBuf>> {
-    let sandboxes = Instance::find(data_dir)?.runtime().root;
-    runtime::oci::layers_in_use(&sandboxes).context("cannot tell which images are in use")
+fn in_use(instance: &Instance) -> Result<HashSet<PathBuf>> {
+    runtime::oci::layers_in_use(&instance.runtime().root).context("cannot tell which images are in use")
 }
 
-fn list(store: &std::sync::Arc<ImageStore>) -> Result<()> {
-    println!("{:<60} {:<14} SIZE", "NAME", "ID");
-    for image in store.list()? {
-        for name in &image.names {
-            println!("{name:<60} {:<14} {:.1} MB", short(&image.id), image.size as f64 / 1e6);
+fn import(store: &ImageStore, file: &Path, names: &[String]) -> Result<()> {
+    for image in store.import(file, names)? {
+        println!("imported {} ({})", image.names.join(", "), rows::short(&image.id));
+    }
+    Ok(())
+}
+
+fn pull(store: &Arc<ImageStore>, reference: &str, mirrors: Vec<Mirror>) -> Result<()> {
+    let options = PullOptions { mirrors, ..PullOptions::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let line = progress::Line::on_terminal();
+    let pulled = runtime.block_on(async {
+        let shown = Arc::clone(&line);
+        let pulling = store.pull(reference, &options, move |progress| shown.show(progress));
+        tokio::select! {
+            pulled = pulling => pulled.map_err(anyhow::Error::from),
+            _ = tokio::signal::ctrl_c() => bail!("interrupted: layers that are complete are kept"),
+        }
+    });
+    line.end();
+    let pulled = pulled?;
+    println!("pulled {} ({})", pulled.names.join(", "), rows::short(&pulled.id));
+    Ok(())
+}
+
+fn remove(store: &ImageStore, names: &[String], in_use: &HashSet<PathBuf>) -> Result<()> {
+    for name in names {
+        let removed = store.remove(name, in_use).map_err(|error| match error {
+            images::StoreError::NotFound(name) => {
+                anyhow::anyhow!("there is no image {name}: `stead image ls` lists them")
+            }
+            other => other.into(),
+        });
+        for removed in removed? {
+            println!("removed {removed}");
         }
     }
     Ok(())
 }
 
-fn short(id: &str) -> &str {
-    let hex = id.strip_prefix("sha256:").unwrap_or(id);
-    hex.get(..12).unwrap_or(hex)
+fn prune(store: &ImageStore, in_use: &HashSet<PathBuf>) -> Result<()> {
+    let pruned = store.prune(in_use)?;
+    for name in &pruned.names {
+        println!("removed {name}");
+    }
+    println!("removed {} names and {} layers", pruned.names.len(), pruned.layers);
+    Ok(())
 }

@@ -1,38 +1,30 @@
 //! `stead up`: the API, the controllers, the node and DNS, in one process.
 
 mod detach;
+mod parts;
 mod preflight;
 mod spread;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
+use std::convert::Infallible;
+use std::fs::Permissions;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use apiserver::ApiServer;
 use apiserver::pki::Pki;
-use apiserver::{ApiServer, UserInfo};
-use client::Informers;
-use images::{ImageStore, Mirror};
-use kube::Client;
-use network::{Ipv4Cidr, Network};
-use node::Node;
-use runtime::oci::Oci;
+use images::Mirror;
+use network::Ipv4Cidr;
+use nix::sys::stat::{Mode, umask};
 use store::{Embedded, Store};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use volumes::Volumes;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::parts::Group;
 use crate::instance::Instance;
 use crate::node_link::NodeLink;
-
-/// The domain of services' names.
-const CLUSTER_DOMAIN: &str = "cluster.local";
-/// The most pods that a node takes (upstream's kubelet: 110).
-const MAX_PODS: u32 = 250;
-/// The port that pods ask for names at.
-const DNS_PORT: u16 = 53;
 
 /// Flags of `stead up`.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,19 +53,26 @@ pub(crate) struct Up {
     /// Look here first for images of a registry
     #[arg(long, value_name = "HOST=URL")]
     registry_mirror: Vec<Mirror>,
-    /// Return once stead is ready, and leave it running
+    /// Return once stead is ready, and leave it running; it logs to DIR/stead.log
     #[arg(long)]
     detach: bool,
+    /// What `--detach` starts
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    in_background: bool,
 }
 
 /// Starts stead and runs it until it is told to end.
 pub(crate) fn run(up: &Up, data_dir: &Path) -> Result<()> {
-    if !up.no_node {
-        preflight::check()?;
+    if up.in_background {
+        detach::leave_terminal()?;
     }
+    check(up)?;
+    // What others must be able to read (a container's /etc/hosts) does not depend on who starts stead.
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    let is_new = !data_dir.exists();
     let instance = Instance::open(data_dir)?;
     if up.detach {
-        return detach::run(&instance.dir);
+        return detach::run(&instance);
     }
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -82,154 +81,162 @@ pub(crate) fn run(up: &Up, data_dir: &Path) -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let _lock = instance.lock()?;
-    tokio::runtime::Builder::new_multi_thread()
+    let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?
-        .block_on(serve(up, &instance))
+        .block_on(serve(up, &instance));
+    if outcome.is_err() && is_new {
+        instance.remove_if_unused();
+    }
+    outcome
 }
 
+/// What can be seen to be wrong before anything is made.
+fn check(up: &Up) -> Result<()> {
+    if !up.no_node {
+        preflight::check()?;
+    }
+    let (pods, services) = (up.pod_cidr, up.service_cidr);
+    if pods.overlaps(services.network(), services.prefix_len()) {
+        bail!(
+            "pod range {pods} overlaps service range {services}: choose others with --pod-cidr and \
+             --service-cidr"
+        );
+    }
+    for file in up.files.iter().filter(|file| file.as_os_str() != "-") {
+        std::fs::metadata(file)
+            .with_context(|| format!("cannot read the manifests in {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// What runs, in the order in which it is ended.
+#[derive(Default)]
+struct Running {
+    /// Controllers, node and DNS.
+    clients: Group,
+    /// The API on its socket, and its housekeeping.
+    server: Group,
+    api: OnceLock<(ApiServer, Arc<Embedded>)>,
+}
+
+/// Runs stead until a signal comes or the start fails.
 async fn serve(up: &Up, instance: &Instance) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut ends = Ends::listen()?;
+    let running = Running::default();
+    let run = async {
+        start(up, instance, &running).await?;
+        std::future::pending::<Result<Infallible>>().await
+    };
+    let outcome = tokio::select! {
+        outcome = run => outcome.map(|never| match never {}),
+        () = ends.asked() => Ok(()),
+    };
+    if outcome.is_ok() {
+        tracing::info!("stopping; pods run on");
+    }
+    let closed = tokio::select! {
+        closed = running.end() => closed,
+        () = ends.asked() => Err(anyhow!("told to end twice: what was under way was cut off")),
+    };
+    if outcome.is_err() && !instance.has_sandboxes() {
+        instance.remove_network().unwrap_or_else(|error| tracing::warn!("{error:#}"));
+    }
+    outcome.and(closed)
+}
+
+impl Running {
+    /// Ends those who ask before the one who answers, and closes the store last.
+    async fn end(&self) -> Result<()> {
+        self.clients.end().await;
+        let Some((api, store)) = self.api.get() else { return Ok(()) };
+        api.end_streams();
+        self.server.end().await;
+        Ok(store.close().await?)
+    }
+}
+
+/// The signals that end stead.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Starts everything, and says so.
+async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     let listener = apiserver::bind(up.listen).await?;
     let address = listener.local_addr()?;
-    let store = Embedded::open(instance.dir.join("state.redb"))?;
+    let store = Embedded::open(instance.state())?;
     let link = NodeLink::default();
     let api = ApiServer::new(apiserver::Config {
         store: Arc::clone(&store) as Arc<dyn Store>,
         service_cidr: up.service_cidr.to_string(),
         streams: Arc::new(link.clone()),
     });
+    let _ = running.api.set((api.clone(), store));
     api.bootstrap().await.map_err(|status| anyhow!("cannot make the first objects: {status}"))?;
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
 
-    let names = [address.ip().to_string()];
-    let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &names)?);
-    let until = stop.clone().cancelled_owned();
-    let (server, certificates) = (api.clone(), Arc::clone(&pki));
-    tasks.spawn(async move { server.serve(listener, &certificates, until).await });
-    let (forgetting, until) = (api.clone(), stop.clone());
-    tasks.spawn(async move { until.run_until_cancelled(forgetting.expire()).await });
-    start_controllers(up, &api, &stop, &tasks, instance, &link).await?;
-
-    let kubeconfig = instance.kubeconfig();
-    write_private(&kubeconfig, &pki.kubeconfig(&format!("https://{address}"), "stead"))?;
-    apply_files(up, &kubeconfig).await?;
-    println!("ready https://{address} (kubeconfig {})", kubeconfig.display());
-
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping; pods run on");
-    stop.cancel();
-    api.end_streams();
-    tasks.close();
-    tasks.wait().await;
-    store.close().await?;
-    Ok(())
-}
-
-/// Starts what works through the API: informers, controllers, and the node with DNS.
-async fn start_controllers(
-    up: &Up,
-    api: &ApiServer,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-    instance: &Instance,
-    link: &NodeLink,
-) -> Result<()> {
-    let client = |user: &str| Client::new(api.service(UserInfo::internal(user)), "default");
-    let informers = Informers::new(client("system:kube-controller-manager"));
-    let node_name = node_name(up);
-    tasks.spawn(Arc::clone(&informers).run(stop.clone().cancelled_owned()));
-    let controllers = {
-        let (client, informers, stop) =
-            (client("system:kube-controller-manager"), Arc::clone(&informers), stop.clone());
-        let host = node_name.clone();
-        async move { controllers::run(planner::PLANNERS, client, informers, &host, stop.cancelled()).await }
-    };
-    tasks.spawn(controllers);
-    let mut dns_at: Vec<SocketAddr> = up.dns_listen.into_iter().collect();
-    if !up.no_node {
-        let user = format!("system:node:{node_name}");
-        let (node, gateway) = start_node(up, instance, client(&user), informers, node_name).await?;
-        link.connect(node.clone());
-        tasks.spawn(node.run(stop.clone().cancelled_owned()));
-        dns_at.push(SocketAddr::from((gateway, DNS_PORT)));
-    }
-    if !dns_at.is_empty() {
-        start_dns(dns_at, client("system:coredns"), stop, tasks).await?;
-    }
-    Ok(())
-}
-
-async fn start_node(
-    up: &Up,
-    instance: &Instance,
-    client: Client,
-    informers: Arc<Informers>,
-    name: String,
-) -> Result<(Node, Ipv4Addr)> {
-    instance.remember_pod_cidr(up.pod_cidr)?;
-    spread::spread(&instance.dir).with_context(|| format!("cannot write {}", instance.dir.display()))?;
-    let network = Network::open(&instance.network(up.pod_cidr))?;
-    let runtime = Oci::new(instance.runtime());
-    let gateway = network.gateway();
-    let volumes_dir = instance.dir.join("volumes");
-    let config = node::Config {
-        name,
-        pods_dir: instance.dir.join("pods"),
-        volumes_dir: volumes_dir.clone(),
-        host_ip: gateway,
-        cluster_dns: gateway,
-        cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        mirrors: up.registry_mirror.clone(),
-        max_pods: MAX_PODS,
-    };
-    let parts = node::Parts {
-        client,
-        informers,
-        runtime,
-        network,
-        volumes: Arc::new(Volumes::open(&volumes_dir)?),
-        images: ImageStore::open(&instance.dir.join("images"))?,
-    };
-    Ok((Node::start(config, parts).await?, gateway))
-}
-
-async fn start_dns(
-    listen: Vec<SocketAddr>,
-    client: Client,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) -> Result<()> {
-    let config = dns::Config {
-        listen,
-        cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        upstreams: dns::Upstreams::ResolvConf(PathBuf::from("/etc/resolv.conf")),
-    };
-    let dns = dns::Dns::bind(config).await?;
-    let until = stop.clone().cancelled_owned();
-    tasks.spawn(async move {
-        if let Err(error) = dns.run(client, until).await {
-            tracing::error!("DNS ended: {error}");
-        }
+    let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &server_names(address.ip())?)?);
+    let (server, certificates, stop) = (api.clone(), Arc::clone(&pki), running.server.stop.clone());
+    running.server.spawn(async move { server.serve(listener, &certificates, stop.cancelled()).await });
+    let (housekeeper, stop) = (api.clone(), running.server.stop.clone());
+    running.server.spawn(async move {
+        stop.run_until_cancelled(housekeeper.expire()).await;
     });
+    parts::start(up, instance, &api, &running.clients, &link).await?;
+
+    let url = format!("https://{}", reachable(address));
+    let kubeconfig = instance.kubeconfig();
+    write_private(&kubeconfig, &pki.kubeconfig(&url, "stead"))?;
+    apply_files(up, &kubeconfig).await?;
+    // Whoever does not want to read it (any more) does not keep stead from running.
+    let _ = writeln!(std::io::stdout(), "ready {url} (kubeconfig {})", kubeconfig.display());
     Ok(())
 }
 
-fn node_name(up: &Up) -> String {
-    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    up.node_name.clone().or_else(host).unwrap_or_else(|| "stead".to_owned()).to_lowercase()
+/// An address at which a client on this machine finds a server that listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// What clients may call the server by: the address that it listens on, or all of the machine's when it
+/// listens on all.
+fn server_names(ip: IpAddr) -> Result<Vec<String>> {
+    if !ip.is_unspecified() {
+        return Ok(vec![ip.to_string()]);
+    }
+    let interfaces = nix::ifaddrs::getifaddrs().context("cannot list the machine's addresses")?;
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::from(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::from(a.ip())))
+    });
+    Ok(addresses.map(|ip| ip.to_string()).collect())
 }
 
 /// Writes a file that only its owner may read, in place of the old one.
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
     let next = path.with_extension("next");
     let mut file = std::fs::File::options()
         .create(true)
@@ -238,6 +245,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .mode(0o600)
         .open(&next)
         .with_context(|| format!("cannot write {}", next.display()))?;
+    // One that was left from before may be anybody's to read.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&next, path).with_context(|| format!("cannot write {}", path.display()))
@@ -250,4 +259,30 @@ async fn apply_files(up: &Up, kubeconfig: &Path) -> Result<()> {
     }
     let (files, kubeconfig) = (up.files.clone(), kubeconfig.to_owned());
     cli::apply_files(&files, &kubeconfig).await.context("cannot apply the manifests given with -f")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_on_all_addresses_is_reached_on_this_machine() {
+        let told = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(told("0.0.0.0:6443"), "127.0.0.1:6443");
+        assert_eq!(told("[::]:6443"), "[::1]:6443");
+        assert_eq!(told("192.0.2.7:6443"), "192.0.2.7:6443");
+        assert!(server_names(Ipv4Addr::UNSPECIFIED.into()).unwrap().contains(&"127.0.0.1".to_owned()));
+    }
+
+    #[test]
+    fn a_private_file_stays_private_when_it_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        for old in [&path, &path.with_extension("next")] {
+            std::fs::write(old, "an older one that others may read").unwrap();
+        }
+        write_private(&path, "secret").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "secret");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -1,0 +1,180 @@
+//! The parts that work through the API: controllers, the node, DNS.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use apiserver::{ApiServer, UserInfo};
+use client::Informers;
+use images::ImageStore;
+use kube::Client;
+use network::Network;
+use node::Node;
+use runtime::oci::Oci;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use volumes::Volumes;
+
+use super::{Up, spread};
+use crate::instance::Instance;
+use crate::node_link::NodeLink;
+
+/// The domain of services' names.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The most pods that a node takes (upstream's kubelet: 110).
+const MAX_PODS: u32 = 250;
+/// The port that pods ask for names at.
+const DNS_PORT: u16 = 53;
+
+/// Tasks that are told to end together.
+#[derive(Default)]
+pub(super) struct Group {
+    /// Tells them.
+    pub(super) stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Group {
+    /// Adds a task; it must end when [`Group::stop`] is cancelled.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Tells all tasks to end, and waits until they have.
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Starts controllers, and the node with DNS. The node is Ready when this returns.
+pub(super) async fn start(
+    up: &Up,
+    instance: &Instance,
+    api: &ApiServer,
+    group: &Group,
+    link: &NodeLink,
+) -> Result<()> {
+    let client = |user: &str| Client::new(api.service(UserInfo::internal(user)), "default");
+    let node_name = node_name(up, instance)?;
+    let informers = Informers::new(client("system:kube-controller-manager"));
+    start_controllers(client("system:kube-controller-manager"), &informers, &node_name, group);
+    let mut dns_at: Vec<SocketAddr> = up.dns_listen.into_iter().collect();
+    let mut gateway = None;
+    if !up.no_node {
+        let user = format!("system:node:{node_name}");
+        let network = open_network(up, instance)?;
+        gateway = Some(SocketAddr::from((network.gateway(), DNS_PORT)));
+        dns_at.extend(gateway);
+        let node = start_node(up, instance, client(&user), informers, network, &node_name).await?;
+        instance.remember_node_name(&node_name)?;
+        link.connect(node.clone());
+        group.spawn(node.run(group.stop.clone().cancelled_owned()));
+    }
+    if !dns_at.is_empty() {
+        start_dns(dns_at, gateway, client("system:coredns"), group).await?;
+    }
+    Ok(())
+}
+
+fn start_controllers(client: Client, informers: &Arc<Informers>, host: &str, group: &Group) {
+    group.spawn(Arc::clone(informers).run(group.stop.clone().cancelled_owned()));
+    let (informers, stop, host) = (Arc::clone(informers), group.stop.clone(), host.to_owned());
+    group.spawn(async move {
+        controllers::run(planner::PLANNERS, client, informers, &host, stop.cancelled()).await;
+    });
+}
+
+/// The pods' network. Running pods keep their addresses, so their range must stay what it was.
+fn open_network(up: &Up, instance: &Instance) -> Result<Arc<Network>> {
+    if let Some(before) = instance.pod_cidr()?
+        && before != up.pod_cidr
+        && instance.has_sandboxes()
+    {
+        bail!(
+            "pods run with addresses of {before}: start with --pod-cidr {before}, or end them first with \
+             `stead down`"
+        );
+    }
+    let network = Network::open(&instance.network(up.pod_cidr))?;
+    instance.remember_pod_cidr(up.pod_cidr)?;
+    Ok(network)
+}
+
+async fn start_node(
+    up: &Up,
+    instance: &Instance,
+    client: Client,
+    informers: Arc<Informers>,
+    network: Arc<Network>,
+    name: &str,
+) -> Result<Node> {
+    spread::spread(&instance.dir).with_context(|| format!("cannot write {}", instance.dir.display()))?;
+    let gateway = network.gateway();
+    let volumes_dir = instance.dir.join("volumes");
+    let config = node::Config {
+        name: name.to_owned(),
+        pods_dir: instance.dir.join("pods"),
+        volumes_dir: volumes_dir.clone(),
+        host_ip: gateway,
+        cluster_dns: gateway,
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        mirrors: up.registry_mirror.clone(),
+        max_pods: MAX_PODS,
+    };
+    let parts = node::Parts {
+        client,
+        informers,
+        runtime: Oci::new(instance.runtime()),
+        network,
+        volumes: Arc::new(Volumes::open(&volumes_dir)?),
+        images: ImageStore::open(&instance.dir.join("images"))?,
+    };
+    Ok(Node::start(config, parts).await?)
+}
+
+/// `gateway` is the one address among those to `listen` on that the user did not choose.
+async fn start_dns(
+    listen: Vec<SocketAddr>,
+    gateway: Option<SocketAddr>,
+    client: Client,
+    group: &Group,
+) -> Result<()> {
+    let config = dns::Config {
+        listen,
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        upstreams: dns::Upstreams::ResolvConf(PathBuf::from("/etc/resolv.conf")),
+    };
+    let dns = dns::Dns::bind(config).await.map_err(|error| match error {
+        dns::Error::Listen { address, reason } if Some(address) == gateway => anyhow!(
+            "pods are to ask for names at {address}, where stead cannot listen ({reason}): stop the DNS \
+             server that has port {DNS_PORT} of all addresses, or make it listen on single ones"
+        ),
+        other => other.into(),
+    })?;
+    let stop = group.stop.clone();
+    group.spawn(async move {
+        if let Err(error) = dns.run(client, stop.cancelled()).await {
+            tracing::error!("DNS ended: {error}");
+        }
+    });
+    Ok(())
+}
+
+/// The name asked for; else the one of the last start, because pods are bound to it; else the host's.
+fn node_name(up: &Up, instance: &Instance) -> Result<String> {
+    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = match &up.node_name {
+        Some(name) => name.clone(),
+        None => match instance.node_name()? {
+            Some(name) => name,
+            None => host().unwrap_or_else(|| "stead".to_owned()).to_lowercase(),
+        },
+    };
+    apimachinery::names::dns1123_subdomain(&name).map_err(|why| {
+        anyhow!("{name:?} cannot be the node's name: choose another with --node-name ({why})")
+    })?;
+    Ok(name)
+}
