@@ -94,7 +94,8 @@ async fn write(
             other => return other,
         }
     }
-    let name = event_name(&entry.about.name, id ^ u64::try_from(at.as_nanosecond()).unwrap_or(0));
+    // As upstream names events: the moment in the name is exact, the timestamps are whole seconds.
+    let name = event_name(&entry.about.name, u64::try_from(at.as_nanosecond()).unwrap_or(id));
     let event = json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},

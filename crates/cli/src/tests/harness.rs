@@ -11,7 +11,7 @@ use apiserver::{ApiServer, Config};
 use async_trait::async_trait;
 use clap::Parser;
 use futures::{FutureExt, StreamExt, stream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::session::Out;
 use crate::{Command, Connection, verbs};
@@ -41,11 +41,16 @@ pub(super) struct Ran {
 }
 
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Buffer {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// Told at each write.
+    written: Arc<Notify>,
+}
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+        self.bytes.lock().expect("nobody panicked").extend_from_slice(bytes);
+        self.written.notify_one();
         Ok(bytes.len())
     }
 
@@ -56,7 +61,18 @@ impl Write for Buffer {
 
 impl Buffer {
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("nobody panicked")).into_owned()
+        String::from_utf8_lossy(&self.bytes.lock().expect("nobody panicked")).into_owned()
+    }
+
+    /// Waits until this text was written; tells all that was.
+    pub(super) async fn until(&self, wanted: &str) -> String {
+        loop {
+            let text = self.text();
+            if text.contains(wanted) {
+                return text;
+            }
+            self.written.notified().await;
+        }
     }
 }
 
@@ -86,7 +102,19 @@ impl Stead {
 
     /// Runs a command line.
     pub(super) async fn run(&self, words: &[&str]) -> Ran {
-        let (out, err) = (Buffer::default(), Buffer::default());
+        self.run_into(words, Buffer::default()).await
+    }
+
+    /// Does something while a command runs that does not end by itself; the command prints into `out`.
+    pub(super) async fn during(&self, words: &[&str], out: &Buffer, script: impl Future<Output = ()>) {
+        tokio::select! {
+            ran = self.run_into(words, out.clone()) => panic!("{words:?} ended: {ran:?}"),
+            () = script => {}
+        }
+    }
+
+    async fn run_into(&self, words: &[&str], out: Buffer) -> Ran {
+        let err = Buffer::default();
         let dir = self.dir.path().display().to_string();
         let line = ["stead", "--data-dir", &dir].into_iter().chain(words.iter().copied());
         let words = Words::try_parse_from(line).unwrap_or_else(|e| panic!("{e}"));

@@ -1,4 +1,5 @@
 //! The verbs against a real API server of this process, over TLS on loopback.
 
+mod causes;
 mod harness;
 mod stories;

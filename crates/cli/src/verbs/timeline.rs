@@ -1,43 +1,112 @@
-//! `timeline`: what happened to an object and to what belongs to it.
+//! `timeline`: what happened to an object and to what belongs to it, now and from now on.
+
+use std::cell::RefCell;
 
 use apimachinery::meta::ObjectExt;
-use serde_json::Value;
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use super::why::one_object;
+use super::why::{EVENTS_OF_THE_CLUSTER, items, one_object};
+use crate::api::Url;
 use crate::error::Error;
-use crate::output::tabwriter;
-use crate::selection::{self, Filters, Pick};
+use crate::follow::{Seen, follow};
+use crate::output::Format;
+use crate::selection::{Filters, Pick};
 use crate::session::Session;
-use crate::timeline;
+use crate::timeline::{Family, Lines, Live, Step};
+
+/// Kinds of things that can belong to an object.
+const KINDS_OF_FAMILIES: &[&str] = &["controllerrevisions", "persistentvolumeclaims", "pods"];
 
 /// Flags of `timeline`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Timeline {
-    /// TYPE/NAME or TYPE NAME
+    /// TYPE/NAME or TYPE NAME: sts/db, pod/db-0, pvc/data-db-0
     #[arg(required = true, num_args = 1..=2)]
     words: Vec<String>,
+    /// Go on with what happens from now on
+    #[arg(short = 'w', long)]
+    watch: bool,
+    /// The steps as data: json, yaml, jsonpath=…
+    #[arg(short = 'o', long, value_name = "FORMAT", conflicts_with = "watch")]
+    output: Option<Format>,
+}
+
+/// Something to read: a kind, and where.
+struct Source {
+    kind: String,
+    url: Url,
 }
 
 impl Timeline {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
         let pick = one_object(session, &self.words).await?;
-        let filters = Filters::default();
-        let mut objects: Vec<Value> =
-            selection::fetch(session, &pick, &filters).await?.into_iter().map(|f| f.object).collect();
-        let uid = objects.first().map(|object| object.uid().to_owned()).unwrap_or_default();
-        let pods = Pick {
-            resource: session.resource("pods").await?,
-            namespace: session.namespace.clone(),
-            name: None,
-        };
-        let pods = selection::fetch(session, &pods, &filters).await?.into_iter().map(|f| f.object);
-        objects.extend(pods.filter(|pod| {
-            pod["metadata"]["ownerReferences"].as_array().is_some_and(|o| o.iter().any(|o| o["uid"] == *uid))
-        }));
-        let events = session.resource("events").await?;
-        let events = session.api.get(&events.collection(Some(&session.namespace))).await?;
-        let mut events = events["items"].as_array().cloned().unwrap_or_default();
-        events.retain(|event| objects.iter().any(|o| event["involvedObject"]["uid"] == *o.uid()));
-        session.print(tabwriter::align(&timeline::render(&timeline::steps(&objects, &events)), 2))
+        let sources = sources(session, &pick).await?;
+        let mut live = Live::new(Family::new(&pick.resource.kind, pick.name.as_deref().unwrap_or_default()));
+        let lists = try_join_all(sources.iter().map(|source| session.api.get(&source.url))).await?;
+        for (source, list) in sources.iter().zip(lists) {
+            live.list(&source.kind, items(list), None);
+        }
+        if !live.is_known() {
+            // Says so in the server's words; an object that came just now is there.
+            session.api.get(&pick.url(&Filters::default())).await?;
+        }
+        let steps = live.news(None);
+        let mut lines = Lines::default();
+        match &self.output {
+            None | Some(Format::Wide) => session.print(lines.lay(&steps))?,
+            Some(Format::Name) => {
+                return Err(Error::plain("timeline has no names to print: use -o json, yaml or jsonpath=…"));
+            }
+            Some(Format::Data(format)) => {
+                let steps: Vec<Value> = steps.iter().map(Step::to_json).collect();
+                session.print(format.print(&json!({"steps": steps}))?)?;
+            }
+        }
+        if self.watch { go_on(session, &sources, live, lines).await } else { Ok(()) }
     }
+}
+
+/// Where to read: the object, what can belong to it, and events.
+async fn sources(session: &Session, pick: &Pick) -> Result<Vec<Source>, Error> {
+    let head = pick.watch_url(&Filters::default());
+    let mut sources = vec![Source { kind: pick.resource.kind.clone(), url: head }];
+    let namespace = if pick.resource.namespaced { &session.namespace } else { EVENTS_OF_THE_CLUSTER };
+    let related = KINDS_OF_FAMILIES.iter().filter(|_| pick.resource.namespaced);
+    for word in related.chain(&["events"]) {
+        let resource = session.resource(word).await?;
+        if resource != pick.resource {
+            sources.push(Source { url: resource.collection(Some(namespace)), kind: resource.kind });
+        }
+    }
+    Ok(sources)
+}
+
+/// Tells what happens, as it happens, until the reader has enough.
+async fn go_on(session: &Session, sources: &[Source], live: Live, lines: Lines) -> Result<(), Error> {
+    let state = RefCell::new((live, lines));
+    let follow_one = async |source: &Source| {
+        follow(&session.api, &source.url, false, |seen| {
+            let (live, lines) = &mut *state.borrow_mut();
+            let heard = Some(Timestamp::now());
+            let mut steps = match seen {
+                Seen::List(list) => live.list(&source.kind, items(list.clone()), heard),
+                Seen::Change("DELETED", object) => {
+                    live.remove(&source.kind, object.name(), heard).into_iter().collect()
+                }
+                Seen::Change(_, object) => {
+                    live.put(&source.kind, object.clone());
+                    Vec::new()
+                }
+            };
+            steps.extend(live.news(heard));
+            if !steps.is_empty() {
+                session.print(lines.lay(&steps))?;
+            }
+            Ok(None::<()>)
+        })
+        .await
+    };
+    try_join_all(sources.iter().map(follow_one)).await.map(drop)
 }

@@ -20,7 +20,7 @@ const FROM_EVERYWHERE: &[&str] = &["Pod", "PersistentVolumeClaim"];
 /// Newer servers warn whoever reads these; they matter only to a namespace that is being emptied.
 const ONLY_FOR_NAMESPACES: &str = "Endpoints";
 /// Events about things without a namespace are kept here.
-const EVENTS_OF_THE_CLUSTER: &str = "default";
+pub(crate) const EVENTS_OF_THE_CLUSTER: &str = "default";
 /// The logs of at most so many containers are read for their last words.
 const MOST_LOGS: usize = 8;
 /// How many lines of a log are last words.
@@ -40,6 +40,12 @@ pub struct Why {
 impl Why {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
         let pick = one_object(session, &self.words).await?;
+        let kind = &pick.resource.kind;
+        if !World::KINDS.iter().any(|known| *known == (&pick.resource.api_version(), kind)) {
+            return Err(Error::plain(format!(
+                "nothing waits in objects of kind {kind}: ask about sts, pod, pvc, pv, svc, node or ns"
+            )));
+        }
         let found = session.api.get(&pick.url(&Filters::default())).await;
         let (object, missing) = match found {
             Ok(object) => (object, None),
@@ -139,7 +145,8 @@ async fn fetch_events(session: &Session, pick: &Pick, namespace: &str) -> Result
         .map_err(|e| Error::plain(format!("cannot read the server's events: {e}")))
 }
 
-fn items(mut list: Value) -> Vec<Value> {
+/// The objects of a list.
+pub(crate) fn items(mut list: Value) -> Vec<Value> {
     list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default()
 }
 

@@ -1,0 +1,137 @@
+//! What an object tells of its own past: its metadata, its conditions, its containers' states.
+
+use apimachinery::meta::ObjectExt;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::{Moment, Rank, Step, spoken};
+
+/// Conditions that others say better, or that every pod passes at once.
+const UNTOLD: &[&str] = &["PodReadyToStartContainers"];
+
+/// The steps of one object, in the order in which they happen within one second.
+pub(super) fn steps(object: &Value) -> Vec<Step> {
+    let who = spoken(text(&object["kind"]), object.name());
+    let mut told = Told { who, steps: Vec::new() };
+    let created = Moment::read(&object["metadata"]["creationTimestamp"]);
+    let as_what = match object["revision"].as_i64() {
+        Some(revision) => format!("created as revision {revision}"),
+        None => "created".to_owned(),
+    };
+    told.push(created, Rank::Created, as_what);
+    for condition in conditions(object, |kind| kind == "PodScheduled") {
+        told.condition(object, condition, created);
+    }
+    for (lists, rest) in [(["initContainerStatuses"].as_slice(), "Initialized"), (CONTAINERS, "")] {
+        for status in lists.iter().flat_map(|list| list_of(&object["status"][*list])) {
+            told.container(text(&status["name"]), &status["lastState"]);
+            told.container(text(&status["name"]), &status["state"]);
+        }
+        for condition in conditions(object, |kind| kind == rest) {
+            told.condition(object, condition, created);
+        }
+    }
+    for condition in conditions(object, |kind| kind != "PodScheduled" && kind != "Initialized") {
+        told.condition(object, condition, created);
+    }
+    told.deletion(object);
+    told.steps
+}
+
+/// The statuses of containers that run beside each other.
+const CONTAINERS: &[&str] = &["containerStatuses", "ephemeralContainerStatuses"];
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list_of(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn conditions(object: &Value, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Value> {
+    let all = list_of(&object["status"]["conditions"]).iter();
+    all.filter(move |condition| wanted(text(&condition["type"])))
+}
+
+/// `: why`, the first line of it, or nothing.
+pub(super) fn because(why: &str) -> String {
+    match why.trim().lines().next() {
+        None | Some("") => String::new(),
+        Some(first) => format!(": {}", first.trim_end()),
+    }
+}
+
+struct Told {
+    who: String,
+    steps: Vec<Step>,
+}
+
+impl Told {
+    fn push(&mut self, moment: Option<Moment>, rank: Rank, what: String) {
+        if let Some(moment) = moment {
+            self.steps.push(Step { moment, who: self.who.clone(), what, rank });
+        }
+    }
+
+    fn condition(&mut self, object: &Value, condition: &Value, created: Option<Moment>) {
+        let (kind, status) = (text(&condition["type"]), text(&condition["status"]));
+        let moment = Moment::read(&condition["lastTransitionTime"]);
+        let is_untold = UNTOLD.contains(&kind)
+            // Nobody waits for init containers where there are none.
+            || (kind == "Initialized" && list_of(&object["status"]["initContainerStatuses"]).is_empty())
+            // It goes with Ready, unless a readiness gate is closed.
+            || (kind == "ContainersReady"
+                && conditions(object, |kind| kind == "Ready").any(|ready| ready["status"] == condition["status"]))
+            // It has never been otherwise.
+            || (status == "False" && moment == created && kind != "PodScheduled");
+        if is_untold {
+            return;
+        }
+        let why = match because(text(&condition["message"])) {
+            none if none.is_empty() => because(text(&condition["reason"])),
+            why => why,
+        };
+        let (rank, what) = match (kind, status) {
+            ("PodScheduled", "True") => match text(&object["spec"]["nodeName"]) {
+                "" => (Rank::Scheduled, "scheduled".to_owned()),
+                node => (Rank::Scheduled, format!("scheduled to {node}")),
+            },
+            ("PodScheduled", _) => (Rank::Scheduled, format!("not scheduled{why}")),
+            (kind, "True") => (Rank::Condition, kind.to_owned()),
+            (kind, "False") => (Rank::Condition, format!("not {kind}{why}")),
+            (kind, _) => (Rank::Condition, format!("{kind} is not known{why}")),
+        };
+        self.push(moment, rank, what);
+    }
+
+    fn container(&mut self, name: &str, state: &Value) {
+        let started = format!("container {name} started");
+        self.push(Moment::read(&state["running"]["startedAt"]), Rank::Started, started.clone());
+        let ended = &state["terminated"];
+        self.push(Moment::read(&ended["startedAt"]), Rank::Started, started);
+        let code = ended["exitCode"].as_i64().unwrap_or_default();
+        let reason = match text(&ended["reason"]) {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
+        let said = because(text(&ended["message"]));
+        let what = format!("container {name} ended with exit code {code}{reason}{said}");
+        self.push(Moment::read(&ended["finishedAt"]), Rank::Ended, what);
+    }
+
+    /// The moment in the metadata is when the grace period ends.
+    fn deletion(&mut self, object: &Value) {
+        let metadata = &object["metadata"];
+        let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+        let asked = Moment::read(&metadata["deletionTimestamp"]).and_then(|end| {
+            let at = end.at.checked_sub(SignedDuration::from_secs(grace)).ok()?;
+            Some(Moment { at, ..end })
+        });
+        let what = match grace {
+            0 => "told to go".to_owned(),
+            grace => format!("told to stop within {grace} s"),
+        };
+        self.push(asked, Rank::ToldToStop, what);
+    }
+}
