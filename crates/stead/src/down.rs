@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use network::Network;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -105,7 +106,9 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
     if failures > 0 {
         bail!("{failures} pods could not be ended: see above, and try again");
     }
-    instance.remove_network()?;
+    if let Some(pod_cidr) = instance.pod_cidr()? {
+        Network::open(&instance.network(pod_cidr))?.teardown()?;
+    }
     // Their files stay: a pod that the next start begins anew finds them.
     volumes::unmount_below(&instance.dir.join("pods"))?;
     let run_dir = instance.run_dir();

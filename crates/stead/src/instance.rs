@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use network::{Ipv4Cidr, Network};
+use network::Ipv4Cidr;
 use nix::fcntl::{Flock, FlockArg};
 use runtime::oci::OciConfig;
 
@@ -175,14 +175,6 @@ impl Instance {
     pub(crate) fn has_sandboxes(&self) -> bool {
         let entries = std::fs::read_dir(self.runtime().root).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).any(|sandbox| sandbox.join("sandbox.json").exists())
-    }
-
-    /// Takes the pods' network away: the bridge, what is left of links, and the rules.
-    pub(crate) fn remove_network(&self) -> Result<()> {
-        if let Some(pod_cidr) = self.pod_cidr()? {
-            Network::open(&self.network(pod_cidr))?.teardown()?;
-        }
-        Ok(())
     }
 
     /// The kubeconfig that `stead up` writes.

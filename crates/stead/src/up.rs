@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use apiserver::ApiServer;
 use apiserver::pki::Pki;
 use images::Mirror;
-use network::Ipv4Cidr;
+use network::{Ipv4Cidr, Network};
 use nix::sys::stat::{Mode, umask};
 use store::{Embedded, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -120,6 +120,8 @@ struct Running {
     /// The API on its socket, and its housekeeping.
     server: Group,
     api: OnceLock<(ApiServer, Arc<Embedded>)>,
+    /// The pods' network, which stays.
+    network: OnceLock<Arc<Network>>,
 }
 
 /// Runs stead until a signal comes or the start fails.
@@ -141,8 +143,9 @@ async fn serve(up: &Up, instance: &Instance) -> Result<()> {
         closed = running.end() => closed,
         () = ends.asked() => Err(anyhow!("told to end twice: what was under way was cut off")),
     };
-    if outcome.is_err() && !instance.has_sandboxes() {
-        instance.remove_network().unwrap_or_else(|error| tracing::warn!("{error:#}"));
+    // Of a failed start nothing stays that nobody uses.
+    if let (Err(_), false, Some(network)) = (&outcome, instance.has_sandboxes(), running.network.get()) {
+        network.teardown().unwrap_or_else(|error| tracing::warn!("{error}"));
     }
     outcome.and(closed)
 }
@@ -199,7 +202,7 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     running.server.spawn(async move {
         stop.run_until_cancelled(housekeeper.expire()).await;
     });
-    parts::start(up, instance, &api, &running.clients, &link).await?;
+    parts::start(up, instance, &api, running, &link).await?;
 
     let url = format!("https://{}", reachable(address));
     let kubeconfig = instance.kubeconfig();

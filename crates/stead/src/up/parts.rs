@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use apiserver::{ApiServer, UserInfo};
 use client::Informers;
+use dns::Dns;
 use images::ImageStore;
 use kube::Client;
 use network::Network;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volumes::Volumes;
 
-use super::{Up, spread};
+use super::{Running, Up, spread};
 use crate::instance::Instance;
 use crate::node_link::NodeLink;
 
@@ -49,32 +50,39 @@ impl Group {
     }
 }
 
-/// Starts controllers, and the node with DNS. The node is Ready when this returns.
+/// Starts controllers, and the node with DNS. The node is Ready when this returns. What can be refused
+/// because of the machine (ranges, ports) comes before the node is anybody's to see.
 pub(super) async fn start(
     up: &Up,
     instance: &Instance,
     api: &ApiServer,
-    group: &Group,
+    running: &Running,
     link: &NodeLink,
 ) -> Result<()> {
     let client = |user: &str| Client::new(api.service(UserInfo::internal(user)), "default");
     let node_name = node_name(up, instance)?;
+    let mut dns_at: Vec<SocketAddr> = up.dns_listen.into_iter().collect();
+    if !up.no_node {
+        // Set once: there is one start in a process.
+        let _ = running.network.set(open_network(up, instance)?);
+    }
+    let network = running.network.get();
+    let gateway = network.map(|network| SocketAddr::from((network.gateway(), DNS_PORT)));
+    dns_at.extend(gateway);
+    let dns = bind_dns(dns_at, gateway).await?;
+
+    let group = &running.clients;
     let informers = Informers::new(client("system:kube-controller-manager"));
     start_controllers(client("system:kube-controller-manager"), &informers, &node_name, group);
-    let mut dns_at: Vec<SocketAddr> = up.dns_listen.into_iter().collect();
-    let mut gateway = None;
-    if !up.no_node {
-        let user = format!("system:node:{node_name}");
-        let network = open_network(up, instance)?;
-        gateway = Some(SocketAddr::from((network.gateway(), DNS_PORT)));
-        dns_at.extend(gateway);
-        let node = start_node(up, instance, client(&user), informers, network, &node_name).await?;
+    if let Some(network) = network {
+        let client = client(&format!("system:node:{node_name}"));
+        let node = start_node(up, instance, client, informers, Arc::clone(network), &node_name).await?;
         instance.remember_node_name(&node_name)?;
         link.connect(node.clone());
         group.spawn(node.run(group.stop.clone().cancelled_owned()));
     }
-    if !dns_at.is_empty() {
-        start_dns(dns_at, gateway, client("system:coredns"), group).await?;
+    if let Some(dns) = dns {
+        start_dns(dns, client("system:coredns"), group);
     }
     Ok(())
 }
@@ -135,43 +143,49 @@ async fn start_node(
     Ok(Node::start(config, parts).await?)
 }
 
-/// `gateway` is the one address among those to `listen` on that the user did not choose.
-async fn start_dns(
-    listen: Vec<SocketAddr>,
-    gateway: Option<SocketAddr>,
-    client: Client,
-    group: &Group,
-) -> Result<()> {
+/// Opens DNS's sockets, if there is anywhere to `listen`. `gateway` is the one address among these that the
+/// user did not choose.
+async fn bind_dns(listen: Vec<SocketAddr>, gateway: Option<SocketAddr>) -> Result<Option<Dns>> {
+    if listen.is_empty() {
+        return Ok(None);
+    }
     let config = dns::Config {
         listen,
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         upstreams: dns::Upstreams::ResolvConf(PathBuf::from("/etc/resolv.conf")),
     };
-    let dns = dns::Dns::bind(config).await.map_err(|error| match error {
+    let bound = Dns::bind(config).await.map_err(|error| match error {
         dns::Error::Listen { address, reason } if Some(address) == gateway => anyhow!(
             "pods are to ask for names at {address}, where stead cannot listen ({reason}): stop the DNS \
              server that has port {DNS_PORT} of all addresses, or make it listen on single ones"
         ),
         other => other.into(),
-    })?;
+    });
+    bound.map(Some)
+}
+
+fn start_dns(dns: Dns, client: Client, group: &Group) {
     let stop = group.stop.clone();
     group.spawn(async move {
         if let Err(error) = dns.run(client, stop.cancelled()).await {
             tracing::error!("DNS ended: {error}");
         }
     });
-    Ok(())
 }
 
-/// The name asked for; else the one of the last start, because pods are bound to it; else the host's.
+/// The node's name. Pods and volumes are bound to it, so it stays the one of the first start: the host's
+/// then, if none was asked for.
 fn node_name(up: &Up, instance: &Instance) -> Result<String> {
     let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    let name = match &up.node_name {
-        Some(name) => name.clone(),
-        None => match instance.node_name()? {
-            Some(name) => name,
-            None => host().unwrap_or_else(|| "stead".to_owned()).to_lowercase(),
-        },
+    let name = match (&up.node_name, instance.node_name()?) {
+        (Some(asked), Some(before)) if *asked != before => bail!(
+            "the node of {} is called {before}, and its pods and volumes are bound to that name: start it \
+             with --node-name {before}",
+            instance.dir.display()
+        ),
+        (Some(asked), _) => asked.clone(),
+        (None, Some(before)) => before,
+        (None, None) => host().unwrap_or_else(|| "stead".to_owned()).to_lowercase(),
     };
     apimachinery::names::dns1123_subdomain(&name).map_err(|why| {
         anyhow!("{name:?} cannot be the node's name: choose another with --node-name ({why})")
