@@ -17,7 +17,7 @@ pub(super) fn problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> O
     }
     if let Some(end) = &state.terminated {
         let has_done_its_part = is_init(pod, &status.name) && end.exit_code == 0;
-        return if has_done_its_part { None } else { last_run(walk, status) };
+        return if has_done_its_part { None } else { last_run(walk, pod, status) };
     }
     let running = state.running.as_ref().filter(|_| !status.ready)?;
     if is_init(pod, &status.name) && !is_sidecar(pod, &status.name) {
@@ -69,21 +69,15 @@ fn crash_loop(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus, said: &str) 
         count => format!("{count} restarts"),
     };
     let next = next_start(walk, status, said).map_or(String::new(), |next| format!(", next {next}"));
-    let killed = walk.event("Pod", ns, pod_name, &["Killing"]).filter(|event| {
-        let said = event.message.as_deref().unwrap_or_default();
-        said.starts_with(&format!("Container {container} failed "))
-    });
-    let killed = killed.map(|event| {
-        let probe = if event.message.as_deref().is_some_and(|said| said.contains("startup")) {
-            "startup"
-        } else {
-            "liveness"
-        };
-        let failure = probe_failure(walk, pod, probe).and_then(|event| event.message.as_deref());
+    let is_kill = |said: &str| said.starts_with(&format!("Container {container} failed "));
+    let killed = walk.event_that_says("Pod", ns, pod_name, &["Killing"], is_kill).map(|event| {
+        let is_startup = event.message.as_deref().is_some_and(|said| said.contains("startup"));
+        let probe = if is_startup { "startup" } else { "liveness" };
+        let failure = probe_failure(walk, pod, container, probe).and_then(|event| event.message.as_deref());
         Cause::new(format!("it was stopped because it failed its {probe} probe"))
-            .words(failure.map_or("", without_prefix))
+            .words(failure.map_or("", |said| finding(said, container)))
     });
-    let end = last_run(walk, status).map(|end| end.because(killed));
+    let end = last_run(walk, pod, status).map(|end| end.because(killed));
     let has_fix = end.as_ref().is_some_and(|end| end.fix.is_some());
     let text = format!("container {container} is in CrashLoopBackOff ({restarts}{next})");
     let cause = Cause::new(text).because(end);
@@ -103,7 +97,7 @@ fn next_start(walk: &Walk<'_>, status: &ContainerStatus, said: &str) -> Option<S
 }
 
 /// How the container's last run ended, with its last words.
-pub(super) fn last_run(walk: &Walk<'_>, status: &ContainerStatus) -> Option<Cause> {
+pub(super) fn last_run(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Cause> {
     let now = status.state.as_ref().and_then(|state| state.terminated.as_ref());
     let before = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let end = now.or(before)?;
@@ -115,7 +109,7 @@ pub(super) fn last_run(walk: &Walk<'_>, status: &ContainerStatus) -> Option<Caus
     };
     let text = format!("container {} ended with exit code {}{reason}{ago}", status.name, end.exit_code);
     let cause = Cause::new(text).words(end.message.as_deref().unwrap_or_default());
-    Some(match exit_fix(status, end) {
+    Some(match exit_fix(pod, status, end) {
         Some(fix) => cause.fix(fix),
         None => cause,
     })
@@ -136,15 +130,18 @@ fn signal(exit_code: i32) -> Option<&'static str> {
     })
 }
 
-fn exit_fix(status: &ContainerStatus, end: &ContainerStateTerminated) -> Option<String> {
+fn exit_fix(pod: &Pod, status: &ContainerStatus, end: &ContainerStateTerminated) -> Option<String> {
     match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), _) => {
-            let limits = status.resources.as_ref().and_then(|r| r.limits.as_ref());
+            let held = container_of(pod, &status.name).and_then(|container| container.resources.as_ref());
+            let limits = status.resources.as_ref().or(held).and_then(|r| r.limits.as_ref());
             let limit = limits.and_then(|limits| limits.get("memory"));
             let now = limit.map_or(String::new(), |limit| format!(" (now {})", limit.0));
             Some(format!("it needs more memory: raise resources.limits.memory{now}"))
         }
-        (_, 126 | 127) => Some("the program was not found or cannot run: check command and args".to_owned()),
+        (Some("StartError" | "ContainerCannotRun"), _) | (_, 126 | 127) => {
+            Some("the program was not found or cannot run: check command and args".to_owned())
+        }
         _ => None,
     }
 }
@@ -155,12 +152,12 @@ fn probe_problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Cause 
     let held = container_of(pod, container);
     let starting = status.started == Some(false) && held.is_some_and(|c| c.startup_probe.is_some());
     let which = if starting { "startup" } else { "readiness" };
-    if let Some(event) = probe_failure(walk, pod, which) {
+    if let Some(event) = probe_failure(walk, pod, container, which) {
         let times = match event.count.unwrap_or(1) {
             1 => "once".to_owned(),
             count => format!("{count} times"),
         };
-        let said = without_prefix(event.message.as_deref().unwrap_or_default());
+        let said = finding(event.message.as_deref().unwrap_or_default(), container);
         return Cause::new(format!("container {container} has failed its {which} probe {times}")).words(said);
     }
     if starting || held.is_some_and(|c| c.readiness_probe.is_some()) {
@@ -169,16 +166,20 @@ fn probe_problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Cause 
     Cause::new(format!("container {container} has only just been started"))
 }
 
-/// What the node told last of such a probe of the pod.
-fn probe_failure<'w>(walk: &Walk<'w>, pod: &Pod, probe: &str) -> Option<&'w Event> {
-    let event = walk.event("Pod", namespace(&pod.metadata), name(&pod.metadata), &["Unhealthy"])?;
-    let said = event.message.as_deref().unwrap_or_default().to_lowercase();
-    said.starts_with(probe).then_some(event)
+/// What the node told last of such a probe of the container. A message that names no container may be about any.
+fn probe_failure<'w>(walk: &Walk<'w>, pod: &Pod, container: &str, probe: &str) -> Option<&'w Event> {
+    let is_about = |said: &str| {
+        let named = said.rsplit_once(" (container ").and_then(|(_, rest)| rest.strip_suffix(')'));
+        said.to_lowercase().starts_with(probe) && named.is_none_or(|named| named == container)
+    };
+    walk.event_that_says("Pod", namespace(&pod.metadata), name(&pod.metadata), &["Unhealthy"], is_about)
 }
 
-/// What a probe found, without saying again which probe.
-fn without_prefix(said: &str) -> &str {
-    said.split_once(": ").map_or(said, |(_, rest)| rest)
+/// What a probe found, without saying again which probe of which container.
+fn finding<'s>(said: &'s str, container: &str) -> &'s str {
+    let said = said.split_once(": ").map_or(said, |(_, rest)| rest);
+    let said = said.strip_suffix(&format!(" (container {container})")).unwrap_or(said);
+    said.trim_end().trim_end_matches(':')
 }
 
 fn is_init(pod: &Pod, container: &str) -> bool {

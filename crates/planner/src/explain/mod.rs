@@ -245,6 +245,18 @@ impl<'w> Walk<'w> {
 
     /// The latest event about the object with one of these reasons; of all Warnings when none are named.
     fn event(&self, kind: &str, namespace: &str, name: &str, reasons: &[&str]) -> Option<&'w Event> {
+        self.event_that_says(kind, namespace, name, reasons, |_| true)
+    }
+
+    /// The latest such event whose message is as wanted.
+    fn event_that_says(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        reasons: &[&str],
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Option<&'w Event> {
         let about = |event: &&Event| {
             let object = &event.involved_object;
             object.kind.as_deref() == Some(kind)
@@ -255,7 +267,8 @@ impl<'w> Walk<'w> {
             [] => event.type_.as_deref() == Some("Warning"),
             reasons => event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)),
         };
-        self.events.iter().filter(about).filter(wanted).max_by_key(|event| {
+        let says = |event: &&Event| is_wanted(event.message.as_deref().unwrap_or_default());
+        self.events.iter().filter(about).filter(wanted).filter(says).max_by_key(|event| {
             let last = event.last_timestamp.as_ref().map(|time| time.0);
             last.or(event.event_time.as_ref().map(|time| time.0)).or(event
                 .metadata

@@ -137,7 +137,7 @@ impl Walk<'_> {
         let status = pod.status.as_ref();
         let reason = status.and_then(|s| s.reason.as_deref()).map_or(String::new(), |r| format!(" ({r})"));
         let message = status.and_then(|s| s.message.as_deref()).unwrap_or_default();
-        let runs = container_statuses(pod).filter_map(|c| container::last_run(self, c));
+        let runs = container_statuses(pod).filter_map(|c| container::last_run(self, pod, c));
         Cause::new(format!("pod/{name} has {}{reason}", phase(pod).to_lowercase()))
             .words(message)
             .because(runs)

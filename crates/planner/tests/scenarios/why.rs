@@ -253,7 +253,8 @@ fn a_container_that_its_liveness_probe_stops_says_so() {
             "type": "Warning", "reason": reason, "message": message})
     };
     let events = json!([
-        event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500"),
+        event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500 (container web)"),
+        event("Unhealthy", "Liveness probe failed: command exited with 1:  (container sidecar)"),
         event("Killing", "Container web failed liveness probe, will be restarted"),
     ]);
     insta::assert_snapshot!(why_with(&sim, "pod/web-0", events), @r#"
