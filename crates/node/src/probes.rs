@@ -254,3 +254,110 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use serde_json::json;
+
+    use super::*;
+    use crate::hooks::Output;
+
+    /// A container that succeeds or fails by the time since its start.
+    struct ByTime {
+        born: Instant,
+        succeeds: fn(Duration) -> bool,
+        asked: Mutex<Vec<Duration>>,
+    }
+
+    #[async_trait]
+    impl ExecInContainer for ByTime {
+        async fn exec(&self, _: Vec<String>) -> Result<Output, String> {
+            let age = self.born.elapsed();
+            self.asked.lock().unwrap().push(age);
+            Ok(Output { exit_code: i32::from(!(self.succeeds)(age)), text: "no".to_owned() })
+        }
+    }
+
+    struct Probed {
+        container: Arc<ByTime>,
+        prober: Prober,
+        changed: Arc<Notify>,
+        told: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Probed {
+        fn start(probes: serde_json::Value, succeeds: fn(Duration) -> bool) -> Self {
+            let container: Container = serde_json::from_value(probes).unwrap();
+            let by_time = Arc::new(ByTime { born: Instant::now(), succeeds, asked: Mutex::default() });
+            let target = Target { ip: [127, 0, 0, 1].into(), exec: Arc::clone(&by_time) as _ };
+            let (changed, told) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+            let tells = Arc::clone(&told);
+            let on_failure: OnFailure = Arc::new(move |message| tells.lock().unwrap().push(message));
+            let prober = Prober::start(&container, &target, Duration::ZERO, None, &changed, &on_failure);
+            Self { container: by_time, prober, changed, told }
+        }
+
+        /// Waits until the probes say so; answers with the time since the start, in milliseconds.
+        async fn until(&self, is_so: impl Fn(&ProbeState) -> bool) -> u128 {
+            while !is_so(&self.prober.state()) {
+                self.changed.notified().await;
+            }
+            self.container.born.elapsed().as_millis()
+        }
+    }
+
+    fn probe(more: serde_json::Value) -> serde_json::Value {
+        let mut probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 10, "failureThreshold": 3});
+        for (key, value) in more.as_object().unwrap() {
+            probe[key] = value.clone();
+        }
+        probe
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_is_ready_when_it_is_and_not_a_period_later() {
+        let probes = json!({"name": "c", "readinessProbe": probe(json!({}))});
+        let probed = Probed::start(probes, |age| age >= Duration::from_millis(100));
+        let at = probed.until(|state| state.ready).await;
+        assert!((100..=200).contains(&at), "ready after {at} ms");
+        assert_eq!(*probed.told.lock().unwrap(), ["Readiness probe failed: command exited with 1: no"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thresholds_count_periods_and_not_tries() {
+        let liveness = json!({"name": "c", "livenessProbe": probe(json!({}))});
+        let probed = Probed::start(liveness, |_| false);
+        assert_eq!(probed.until(|state| state.failed.is_some()).await, 20_000, "at 0, 10 and 20 s");
+
+        let startup = json!({"name": "c", "startupProbe": probe(json!({"failureThreshold": 2}))});
+        let probed = Probed::start(startup, |_| false);
+        let at = probed.until(|state| state.failed.is_some()).await;
+        assert!((9_000..=11_000).contains(&at), "failed after {at} ms");
+
+        let twice = json!({"name": "c", "readinessProbe": probe(json!({"successThreshold": 2}))});
+        let probed = Probed::start(twice, |_| true);
+        assert_eq!(probed.until(|state| state.ready).await, 10_000, "at 0 and 10 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_failure_does_not_end_readiness_but_a_threshold_of_them_does() {
+        let probes = json!({"name": "c", "readinessProbe": probe(json!({}))});
+        let probed = Probed::start(probes, |age| age < Duration::from_secs(5));
+        probed.until(|state| state.ready).await;
+        assert_eq!(probed.until(|state| !state.ready).await, 30_000, "failed at 10, 20 and 30 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_before_the_startup_probe_and_the_initial_delay() {
+        let probes = json!({"name": "c",
+            "startupProbe": probe(json!({"periodSeconds": 1, "failureThreshold": 100})),
+            "livenessProbe": probe(json!({"failureThreshold": 1})),
+            "readinessProbe": probe(json!({"initialDelaySeconds": 7}))});
+        let probed = Probed::start(probes, |age| age >= Duration::from_secs(3));
+        probed.until(|state| state.started).await;
+        assert_eq!(probed.until(|state| state.ready).await, 7_000);
+        assert_eq!(probed.prober.state().failed, None, "liveness failed while it was starting");
+        assert!(probed.container.asked.lock().unwrap().len() < 25, "tries grow apart");
+    }
+}

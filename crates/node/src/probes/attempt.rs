@@ -124,3 +124,83 @@ impl<T> Drop for AbortOnDrop<T> {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::hooks::{ExecInContainer, Output};
+
+    struct NoExec;
+
+    #[async_trait::async_trait]
+    impl ExecInContainer for NoExec {
+        async fn exec(&self, _: Vec<String>) -> Result<Output, String> {
+            Err("no commands here".to_owned())
+        }
+    }
+
+    /// Answers one request with a status, over TLS with a certificate that nobody vouches for, or without.
+    async fn server(status: u16, tls: bool) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            if tls {
+                answer(acceptor().accept(stream).await.unwrap(), status).await;
+            } else {
+                answer(stream, status).await;
+            }
+        });
+        port
+    }
+
+    async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: u16) {
+        let mut request = [0; 1024];
+        let length = stream.read(&mut request).await.unwrap();
+        assert!(request[..length].starts_with(b"GET /healthz HTTP/1.1"));
+        let said = format!("HTTP/1.1 {status} Word\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(said.as_bytes()).await.unwrap();
+    }
+
+    fn acceptor() -> tokio_rustls::TlsAcceptor {
+        let made = rcgen::generate_simple_self_signed(["nobody.test".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        Arc::new(config).into()
+    }
+
+    async fn get(port: u16, scheme: &str) -> Result<(), String> {
+        let probe = json!({"httpGet": {"port": port, "path": "/healthz", "scheme": scheme}});
+        let probe: Probe = serde_json::from_value(probe).unwrap();
+        let target = Target { ip: [127, 0, 0, 1].into(), exec: Arc::new(NoExec) };
+        attempt(&probe, &HashMap::new(), &target, Duration::from_secs(10)).await
+    }
+
+    #[tokio::test]
+    async fn any_status_from_200_to_399_is_a_success_with_or_without_tls() {
+        for (scheme, tls) in [("HTTP", false), ("HTTPS", true)] {
+            assert_eq!(get(server(204, tls).await, scheme).await, Ok(()), "{scheme}");
+            assert_eq!(get(server(302, tls).await, scheme).await, Ok(()), "{scheme}");
+            let port = server(503, tls).await;
+            assert_eq!(get(port, scheme).await, Err(format!("GET /healthz on port {port} answered 503")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_named() {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        assert_eq!(get(port, "HTTP").await, Err(format!("tcp 127.0.0.1:{port}: connection refused")));
+    }
+}
