@@ -265,14 +265,28 @@ impl Stead {
     }
 }
 
+impl Stead {
+    /// For whoever reads a failure: the pods, the events and the containers' last words.
+    fn tell_what_is_there(&self) {
+        let said = |line: &str| {
+            let output = self.command().args(words(line)).output();
+            output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
+        };
+        for line in ["get pods -A -o wide", "get events -A"] {
+            eprintln!("--- stead {line}\n{}", said(line));
+        }
+        for pod in said("get pods -o name").lines() {
+            for line in [format!("logs {pod} --tail=10"), format!("logs {pod} --tail=10 --previous")] {
+                eprintln!("--- stead {line}\n{}", said(&line));
+            }
+        }
+    }
+}
+
 impl Drop for Stead {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for line in ["get pods -A -o wide", "get pods -A -o yaml", "get events -A"] {
-                let output = self.command().args(words(line)).output();
-                let said = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-                eprintln!("--- stead {line}\n{}", said.unwrap_or_default());
-            }
+            self.tell_what_is_there();
         }
         let down = self.command().args(["down", "--purge", "--yes"]).output();
         if let Some(mut daemon) = self.daemon.take() {
