@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use apiserver::ApiServer;
@@ -25,6 +26,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::parts::Group;
 use crate::instance::Instance;
 use crate::node_link::NodeLink;
+
+/// How long work that cannot be interrupted may go on when all else has ended.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Flags of `stead up`.
 #[derive(Clone, Debug, clap::Args)]
@@ -81,12 +85,14 @@ pub(crate) fn run(up: &Up, data_dir: &Path) -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let _lock = instance.lock()?;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("cannot start the async runtime")?
-        .block_on(serve(up, &instance));
+        .context("cannot start the async runtime")?;
+    let outcome = runtime.block_on(serve(up, &instance));
+    // A thread may be unpacking an image, or reading a terminal: what it does survives a crash, too.
+    runtime.shutdown_timeout(LAST_PATIENCE);
     if outcome.is_err() && is_new {
         instance.remove_if_unused();
     }
@@ -261,7 +267,12 @@ async fn apply_files(up: &Up, kubeconfig: &Path) -> Result<()> {
         return Ok(());
     }
     let (files, kubeconfig) = (up.files.clone(), kubeconfig.to_owned());
-    cli::apply_files(&files, &kubeconfig).await.context("cannot apply the manifests given with -f")
+    // A task of its own: it may wait for standard input, and a signal must be heard meanwhile.
+    let applied = tokio::spawn(async move { cli::apply_files(&files, &kubeconfig).await }).await?;
+    applied.map_err(|error| {
+        let why = format!("{error:#}");
+        anyhow!("cannot apply the manifests given with -f: {}", why.strip_prefix("error: ").unwrap_or(&why))
+    })
 }
 
 #[cfg(test)]
