@@ -8,7 +8,6 @@ use planner::World;
 use planner::explain::{Chain, explain};
 use serde_json::{Value, json};
 
-use crate::api::Url;
 use crate::error::Error;
 use crate::output::Format;
 use crate::resource::Resource;
@@ -56,7 +55,7 @@ impl Why {
         let mut world = World::default();
         for (kind, mut objects) in fetch_world(session, &pick, namespace).await? {
             if kind.1 == "Pod" {
-                add_last_words(session, &object, &mut objects).await;
+                add_last_words(session, namespace, &object, &mut objects).await;
             }
             for error in world.replace(kind, objects, 0).1 {
                 session.note(format!("Warning: leaving out a {} that cannot be read: {error}", kind.1))?;
@@ -152,20 +151,20 @@ pub(crate) fn items(mut list: Value) -> Vec<Value> {
 
 /// Puts the end of the log into statuses of containers that have failed without a termination message: what a
 /// program said last is the nearest to its reason. A log that cannot be read is no loss.
-async fn add_last_words(session: &Session, target: &Value, pods: &mut [Value]) {
+async fn add_last_words(session: &Session, namespace: &str, target: &Value, pods: &mut [Value]) {
+    let Ok(resource) = session.resource("pods").await else { return };
     // Those that are asked about come first: the number of logs is limited.
-    let (uid, name) = (target.uid().to_owned(), target.name().to_owned());
-    let mut order: Vec<usize> = (0..pods.len()).collect();
-    order.sort_by_key(|index| {
-        let pod = &pods[*index];
+    let is_asked_about = |pod: &Value| {
         let owners = pod["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let owned = owners.iter().any(|owner| owner["uid"] == *uid);
-        (pod.namespace() != target.namespace(), !(owned || pod.name() == name))
-    });
+        pod.uid() == target.uid() || owners.iter().any(|owner| owner["uid"] == *target.uid())
+    };
+    let mut order: Vec<usize> =
+        (0..pods.len()).filter(|index| pods[*index].namespace() == namespace).collect();
+    order.sort_by_key(|index| !is_asked_about(&pods[*index]));
     let mut left = MOST_LOGS;
     for index in order {
         let pod = &mut pods[index];
-        let (namespace, pod_name) = (pod.namespace().to_owned(), pod.name().to_owned());
+        let pod_name = pod.name().to_owned();
         for list in ["initContainerStatuses", "containerStatuses"] {
             for status in pod["status"][list].as_array_mut().into_iter().flatten() {
                 let Some((end, previous)) = wordless_end(status) else { continue };
@@ -174,9 +173,11 @@ async fn add_last_words(session: &Session, target: &Value, pods: &mut [Value]) {
                 }
                 left -= 1;
                 let container = status["name"].as_str().unwrap_or_default();
-                let log = log_url(&namespace, &pod_name, container).flag("previous", previous);
-                if let Ok(said) = session.api.get_text(&log).await {
-                    *status.pointer_mut(end).unwrap_or(&mut Value::Null) = said.into();
+                let log = resource.part_url(namespace, &pod_name, "log").with("container", container);
+                let log = log.with("tailLines", LAST_LINES).flag("previous", previous);
+                let said = session.api.get_text(&log).await;
+                if let (Ok(said), Some(message)) = (said, status.pointer_mut(end)) {
+                    *message = said.into();
                 }
             }
         }
@@ -201,10 +202,4 @@ fn wordless_end(status: &mut Value) -> Option<(&'static str, bool)> {
     end["message"] = "".into();
     // While a container waits for its restart, its last run still counts as the previous one.
     Some((message, place.starts_with("/last")))
-}
-
-fn log_url(namespace: &str, pod: &str, container: &str) -> Url {
-    let pods = registry::by_gvk("v1", "Pod").map(Resource::from);
-    let url = pods.map_or_else(|| Url::new(""), |pods| pods.part_url(namespace, pod, "log"));
-    url.with("container", container).with("tailLines", LAST_LINES)
 }

@@ -186,7 +186,7 @@ impl<'w> Walk<'w> {
     fn sentence(&self, waiting: &Waiting) -> String {
         let (who, said) = (spoken(&waiting.who), &waiting.message);
         let long = waiting.since.filter(|since| self.now.duration_since(*since).as_secs() > 0);
-        let since = long.map_or(String::new(), |since| format!(" (for {})", self.age(since)));
+        let since = long.map_or(String::new(), |since| format!(" (waiting for {})", self.age(since)));
         match said.strip_prefix("it ") {
             Some(rest) => format!("{who} {rest}{since}"),
             None if said.starts_with(&who) => format!("{said}{since}"),

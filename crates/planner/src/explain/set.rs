@@ -21,9 +21,12 @@ impl Walk<'_> {
             let status = set.status.as_ref();
             let available = status.and_then(|s| s.available_replicas).unwrap_or(0);
             let wanted = replicas(set);
-            causes.push(Cause::new(format!(
-                "statefulset/{name} waits for nothing: {available} of {wanted} pods are available"
-            )));
+            let pods = match wanted {
+                0 => "it is to have no pods".to_owned(),
+                1 if available == 1 => "its pod is available".to_owned(),
+                _ => format!("{available} of {wanted} pods are available"),
+            };
+            causes.push(Cause::new(format!("statefulset/{name} waits for nothing: {pods}")));
         }
         causes
     }

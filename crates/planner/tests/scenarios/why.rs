@@ -234,7 +234,7 @@ fn waits_of_a_set_come_out_as_they_are() {
     └ pod/web-0 is terminating and was to stop at once, less than a second ago
     "#);
     insta::assert_snapshot!(said("set replicas=1\n ready web-0"), @r#"
-    statefulset/web waits for nothing: 1 of 1 pods are available
+    statefulset/web waits for nothing: its pod is available
     "#);
 }
 
