@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use nix::sys::signal::Signal;
 use planner::EventType;
-use planner::pod_actions::{ContainerId, Record, grace};
+use planner::pod_actions::{ContainerId, Record, grace, wants_no_notice};
 use runtime::{ContainerConfig, SandboxConfig};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -68,13 +68,15 @@ impl Worker {
     }
 
     async fn stop(&self, pod: &Pod, id: &ContainerId, mut deadline: Deadline) {
-        self.pre_stop(pod, id, &mut deadline).await;
-        let signal = self.stop_signal(id).await;
-        self.signal(id, signal).await;
-        let least = Instant::now() + LEAST_GRACE;
-        tokio::select! {
-            () = self.ended(id) => return,
-            () = deadline.passed(least) => {}
+        if !wants_no_notice(pod) {
+            self.pre_stop(pod, id, &mut deadline).await;
+            let signal = self.stop_signal(id).await;
+            self.signal(id, signal).await;
+            let least = Instant::now() + LEAST_GRACE;
+            tokio::select! {
+                () = self.ended(id) => return,
+                () = deadline.passed(least) => {}
+            }
         }
         loop {
             self.signal(id, Signal::SIGKILL as i32).await;

@@ -20,7 +20,7 @@ use crate::world::object_ref;
 pub use restart::backoff_delay;
 pub use snapshot::{ContainerId, ImageState, ProbeState, Record, RecordState, Sandbox, Snapshot, Volumes};
 pub use status::ready_since;
-pub use terminate::grace;
+pub use terminate::{grace, wants_no_notice};
 
 /// Something for the node to do. Actions are carried out in order; one that fails stops the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -78,12 +78,24 @@ fn next_to_stop<'a>(snapshot: &Snapshot<'_>, alive: &[&'a Record]) -> Vec<&'a Re
 
 /// What is left of a pod's grace period, in seconds: the deletion timestamp is when it ends. A pod that is
 /// gone from the API (`removed`) was deleted with no grace, and still gets the least there is: one second
-/// (`calculateEffectiveGracePeriod` of `pkg/kubelet/pod_workers.go`).
+/// (`calculateEffectiveGracePeriod` of `pkg/kubelet/pod_workers.go`). A pod that [wants no notice] gets none.
+///
+/// [wants no notice]: wants_no_notice
 pub fn grace(pod: &Pod, removed: bool, now: Timestamp) -> i64 {
+    if wants_no_notice(pod) {
+        return 0;
+    }
     let meta = &pod.metadata;
     let Some(deadline) = meta.deletion_timestamp.as_ref().filter(|_| !removed) else { return LEAST_GRACE };
     let asked = meta.deletion_grace_period_seconds.unwrap_or(30);
     // The timestamp has whole seconds: round up, so that a period is never cut short.
     let left = deadline.0.duration_since(now) + SignedDuration::from_millis(999);
     left.as_secs().min(asked).max(LEAST_GRACE)
+}
+
+/// A pod whose own grace period is 0: "stop immediately via the kill signal (no opportunity to shut down)", as
+/// the API says of `terminationGracePeriodSeconds`. Upstream's kubelet waits a second or two all the same, and
+/// may: there the successor does not wait for its predecessor's end.
+pub fn wants_no_notice(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds) == Some(0)
 }

@@ -379,6 +379,14 @@ fn nothing_is_killed_without_having_been_asked_to_end() {
 }
 
 #[test]
+fn a_pod_that_asks_for_no_grace_gets_none() {
+    let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "db"}]});
+    let pod = Pod::new(spec).runs("db", 0);
+    assert_eq!(grace(&pod.pod, true, pod.now), 0);
+    assert!(wants_no_notice(&pod.pod) && !wants_no_notice(&Pod::one().pod));
+}
+
+#[test]
 fn a_pod_that_is_over_its_active_deadline_fails() {
     let spec = json!({"restartPolicy": "Never", "activeDeadlineSeconds": 60, "containers": [{"name": "db"}]});
     let mut pod = Pod::new(spec).runs("db", 0);
