@@ -43,8 +43,9 @@ pub(super) fn stage_cgroups(hierarchies: &Hierarchies, cgroup: Option<&str>) -> 
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         staged.push((to, open_tree(CWD, &from, flags).map_err(|e| at(&from, &e.into()))?));
     }
-    let elsewhere = hierarchies.v1.iter().map(|h| h.mount.as_path()).chain(hierarchies.v2.as_deref());
-    for place in elsewhere.chain([Path::new(CGROUPS)]) {
+    let each = hierarchies.v1.iter().map(|h| h.mount.as_path()).chain(hierarchies.v2.as_deref());
+    // The usual place first: what is mounted below goes with it, at the price of one wait for the kernel.
+    for place in [Path::new(CGROUPS)].into_iter().chain(each) {
         for _ in 0..STACKED {
             if unmount(place, UnmountFlags::DETACH).is_err() {
                 break;
