@@ -118,6 +118,9 @@ fn command_line(pid: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -137,11 +140,23 @@ mod tests {
     fn a_process_left_by_a_run_is_ended_and_told() {
         let run = tempfile::tempdir().unwrap();
         let run = run.path().canonicalize().unwrap();
-        let mut child = Command::new("sleep").arg("600").env(TEST_ROOT, &run).spawn().unwrap();
+        // The kernel shows a process's environment a moment after it was started: it says when.
+        let mut child = Command::new("sh")
+            .args(["-c", "echo up; read end"])
+            .env(TEST_ROOT, &run)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let error = sweep(&run, Path::new("stead")).unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("tests left this behind (it is removed now):\n  process {}, sleep 600", child.id())
+            format!(
+                "tests left this behind (it is removed now):\n  process {}, sh -c echo up; read end",
+                child.id()
+            )
         );
         assert!(!child.wait().unwrap().success());
         assert!(!run.exists());

@@ -19,7 +19,7 @@ struct Pod {
 }
 
 impl Pod {
-    fn new(spec: Value) -> Self {
+    fn new(spec: &Value) -> Self {
         let pod = json!({"metadata": {"name": "db-0", "namespace": "default", "uid": "u"}, "spec": spec});
         Self {
             pod: serde_json::from_value(pod).unwrap(),
@@ -35,11 +35,11 @@ impl Pod {
     }
 
     fn one() -> Self {
-        Self::new(json!({"containers": [{"name": "db"}], "terminationGracePeriodSeconds": 30}))
+        Self::new(&json!({"containers": [{"name": "db"}], "terminationGracePeriodSeconds": 30}))
     }
 
     fn with_init(policy: &str) -> Self {
-        Self::new(json!({"restartPolicy": policy, "initContainers": [{"name": "setup"}],
+        Self::new(&json!({"restartPolicy": policy, "initContainers": [{"name": "setup"}],
             "containers": [{"name": "db"}]}))
     }
 
@@ -265,7 +265,7 @@ fn a_deleted_pod_stops_before_it_gives_anything_back() {
 
 #[test]
 fn jobs_end_for_good_and_keep_their_records() {
-    let mut pod = Pod::new(json!({"restartPolicy": "OnFailure", "containers": [{"name": "db"}]}));
+    let mut pod = Pod::new(&json!({"restartPolicy": "OnFailure", "containers": [{"name": "db"}]}));
     pod = pod.ended("db", 0, 0);
     insta::assert_snapshot!(pod.told(), @r"
     Succeeded ready=false
@@ -344,7 +344,7 @@ fn an_image_is_fetched_for_a_start_to_come_and_not_for_a_container_that_runs() {
 #[test]
 fn a_probe_may_have_a_grace_period_of_its_own() {
     let liveness = json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 3});
-    let mut pod = Pod::new(json!({"containers": [{"name": "db", "livenessProbe": liveness}]})).runs("db", 0);
+    let mut pod = Pod::new(&json!({"containers": [{"name": "db", "livenessProbe": liveness}]})).runs("db", 0);
     pod.probes.failed = Some("failed liveness probe".to_owned());
     assert!(matches!(&pod.plan().actions[..], [PodAction::KillContainer { grace: 3, .. }]));
 }

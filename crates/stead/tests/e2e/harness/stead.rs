@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::PATIENCE;
 use super::followed::Followed;
@@ -227,20 +226,16 @@ impl Stead {
 
     /// Applies a manifest given as text.
     pub(crate) fn apply(&self, manifest: &str) -> String {
-        self.run(&format!("apply -f '{}'", self.write(manifest).display()))
+        let output = self.feed("apply -f -", manifest);
+        succeeded(&output, &format!("apply of {manifest}"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Applies a manifest that must be refused. Answers with the refusal.
     pub(crate) fn refuses(&self, manifest: &str) -> String {
-        self.fails(&format!("apply -f '{}'", self.write(manifest).display()))
-    }
-
-    fn write(&self, manifest: &str) -> PathBuf {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.dir.join(format!("manifest-{number}.yaml"));
-        std::fs::write(&path, manifest).expect("a manifest");
-        path
+        let output = self.feed("apply -f -", manifest);
+        assert!(!output.status.success(), "this should be refused: {manifest}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Applies a file of `examples/`.
