@@ -246,7 +246,8 @@ pub(crate) fn logged_attempts(host: &Host, uid: &str, container: &str) -> Vec<u3
     names.filter_map(|name| name.to_str()?.strip_suffix(".log")?.parse().ok()).collect()
 }
 
-/// Writes hosts, hostname and resolv.conf for the pod.
+/// Writes hosts, hostname and resolv.conf for the pod, each of them whole or not at all. Those that are there
+/// stay: the sandbox's containers use them, and may have changed them.
 pub(crate) async fn write_etc_files(host: &Host, pod: &Pod, ip: &str) -> std::io::Result<()> {
     let dir = host.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("etc");
     let config = &host.config;
@@ -259,9 +260,22 @@ pub(crate) async fn write_etc_files(host: &Host, pod: &Pod, ip: &str) -> std::io
         ("resolv.conf", etc_files::resolv_conf(pod, &dns, &config.cluster_domain, &host_conf)),
     ];
     for (name, text) in files {
-        tokio::fs::write(dir.join(name), text).await?;
+        let path = dir.join(name);
+        if !path.exists() {
+            let next = dir.join(format!("{name}.next"));
+            tokio::fs::write(&next, text).await?;
+            tokio::fs::rename(&next, &path).await?;
+        }
     }
     Ok(())
+}
+
+/// Removes what [`write_etc_files`] made, with the sandbox that it was for.
+pub(crate) async fn forget_etc_files(host: &Host, uid: &str) -> std::io::Result<()> {
+    match tokio::fs::remove_dir_all(host.pod_dir(uid).join("etc")).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The mounts of the files under /etc, where the container mounts nothing of its own there.

@@ -256,6 +256,7 @@ impl Worker {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
     use async_trait::async_trait;
     use serde_json::json;

@@ -53,8 +53,6 @@ struct Refusal {
 /// What the worker knows besides the pod and the runtime's records. Background tasks write to it.
 struct State {
     sandbox: Surround,
-    /// Its containers ran before this stead was started: what they do with their volumes is theirs.
-    taken_over: bool,
     volumes: Volumes,
     mounts: PodMounts,
     /// What was told of the volumes last, so that it is not told twice, and when to try again.
@@ -78,7 +76,6 @@ impl Default for State {
     fn default() -> Self {
         Self {
             sandbox: Surround::Absent,
-            taken_over: false,
             volumes: Volumes::Absent,
             mounts: PodMounts::default(),
             mount_failure: None,

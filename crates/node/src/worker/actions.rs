@@ -41,8 +41,9 @@ impl Worker {
 
     async fn prepare_volumes(&self) {
         let pod = self.handle.pod();
-        let taken_over = lock(&self.state).taken_over;
-        let outcome = pod_volumes::prepare(&self.host, &pod, taken_over).await;
+        // What containers do with the owners of their files is theirs, once one of them has run.
+        let in_use = !self.handle.records().borrow().is_empty();
+        let outcome = pod_volumes::prepare(&self.host, &pod, in_use).await;
         let mut state = lock(&self.state);
         match outcome {
             Ok(mounts) => {
@@ -137,15 +138,20 @@ impl Worker {
         };
         let status = self.host.runtime.run_pod_sandbox(config).await.map_err(|e| e.to_string())?;
         let pid = status.pid.ok_or("the process that holds it ended at once")?;
+        self.complete_sandbox(pid).await
+    }
+
+    /// Gives a sandbox that is there its address and the files that tell of it, or finds that it has them.
+    pub(super) async fn complete_sandbox(&self, pid: u32) -> Result<IpAddr, String> {
         let ip = self.attach(pid).await?;
-        let text = ip.to_string();
-        let written = pod_volumes::write_etc_files(&self.host, &pod, &text).await;
+        let pod = self.handle.pod();
+        let written = pod_volumes::write_etc_files(&self.host, &pod, &ip.to_string()).await;
         written.map_err(|e| format!("files under /etc: {e}"))?;
         Ok(ip)
     }
 
     /// Gives the sandbox its address, or finds the one that it has.
-    pub(super) async fn attach(&self, pid: u32) -> Result<IpAddr, String> {
+    async fn attach(&self, pid: u32) -> Result<IpAddr, String> {
         let pod = self.handle.pod();
         if pod.spec.as_ref().and_then(|s| s.host_network).unwrap_or(false) {
             return Ok(IpAddr::V4(self.host.config.host_ip));
@@ -169,9 +175,16 @@ impl Worker {
         pod_volumes::forget_run(&self.host, &self.handle.uid, id).await.map_err(|e| e.to_string())
     }
 
-    /// Takes away what is left of a sandbox that could not be made, so that the next try begins anew.
+    /// Takes away all of a sandbox, so that the next one begins anew.
     async fn clear_sandbox(&self) -> Result<(), String> {
         self.end_sandbox().await?;
+        self.discard_sandbox().await
+    }
+
+    async fn discard_sandbox(&self) -> Result<(), String> {
+        // They tell of an address that is no longer the pod's.
+        let forgotten = pod_volumes::forget_etc_files(&self.host, &self.handle.uid).await;
+        forgotten.map_err(|e| format!("files under /etc: {e}"))?;
         ignore_missing(self.host.runtime.remove_pod_sandbox(&self.handle.uid).await)
     }
 
@@ -190,10 +203,9 @@ impl Worker {
     }
 
     async fn remove_sandbox(&self) -> Result<(), String> {
-        ignore_missing(self.host.runtime.remove_pod_sandbox(&self.handle.uid).await)?;
+        self.discard_sandbox().await?;
         let mut state = lock(&self.state);
         state.sandbox = Surround::Absent;
-        state.taken_over = false;
         state.unstarted.clear();
         drop(state);
         self.handle.runtime_changed();

@@ -15,14 +15,13 @@ impl Worker {
     pub(super) async fn recover(&self, pid: Option<u32>) {
         let sandbox = match pid {
             None => Surround::Dead,
-            Some(pid) => match self.attach(pid).await {
+            // stead may have been killed before it was complete.
+            Some(pid) => match self.complete_sandbox(pid).await {
                 Ok(ip) => Surround::Alive { ip },
                 Err(error) => self.unattached(&error),
             },
         };
-        let mut state = lock(&self.state);
-        state.taken_over = matches!(sandbox, Surround::Alive { .. });
-        state.sandbox = sandbox;
+        lock(&self.state).sandbox = sandbox;
     }
 
     /// A living sandbox whose link could not be looked at keeps the address that it was told to have: what

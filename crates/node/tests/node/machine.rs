@@ -28,6 +28,9 @@ use volumes::Volumes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     RunPodSandbox,
+    /// Stead dies when the sandbox is there and it has not been told yet.
+    AfterRunPodSandbox,
+    /// Stead dies when the container is made and not started yet.
     StartContainer,
     Containers,
 }
@@ -50,6 +53,12 @@ impl Flaky {
         self.failed.load(Ordering::Acquire)
     }
 
+    async fn survive(&self, verb: Verb) {
+        if self.may(verb).is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn may(&self, verb: Verb) -> Result<(), Error> {
         if *self.failing.lock().unwrap() != Some(verb) {
             return Ok(());
@@ -63,7 +72,9 @@ impl Flaky {
 impl Runtime for Flaky {
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus, Error> {
         self.may(Verb::RunPodSandbox)?;
-        self.fake.run_pod_sandbox(config).await
+        let made = self.fake.run_pod_sandbox(config).await;
+        self.survive(Verb::AfterRunPodSandbox).await;
+        made
     }
 
     async fn stop_pod_sandbox(&self, sandbox: &str) -> Result<(), Error> {
@@ -83,10 +94,7 @@ impl Runtime for Flaky {
     }
 
     async fn start_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
-        if self.may(Verb::StartContainer).is_err() {
-            // Not an error: stead dies in the middle of it.
-            std::future::pending::<()>().await;
-        }
+        self.survive(Verb::StartContainer).await;
         self.fake.start_container(sandbox, container).await
     }
 
@@ -294,9 +302,9 @@ impl Machine {
         all.into_iter().map(|sandbox| sandbox.config.id).collect()
     }
 
-    /// Whether anything of a pod's files is left.
-    pub(crate) fn has_files(&self, uid: &str) -> bool {
-        self.dir.path().join("pods").join(uid).exists()
+    /// Whether there is something at a path of a pod's folder; with an empty path, whether there is one.
+    pub(crate) fn has_files(&self, uid: &str, path: &str) -> bool {
+        self.dir.path().join("pods").join(uid).join(path).exists()
     }
 
     /// Leaves a folder as a crash between the end of a pod and the end of its files would.

@@ -42,6 +42,19 @@ fn what_cannot_be_seen_is_not_started_a_second_time() {
 }
 
 #[test]
+fn a_sandbox_that_was_just_made_is_completed() {
+    let mut machine = Machine::start();
+    machine.runtime.fail(Some(Verb::AfterRunPodSandbox));
+    let uid = machine.create("db-0", &json!({}));
+    machine.runtime_until(|runtime| runtime.failures() > 0);
+    machine.crash();
+    machine.runtime.fail(None);
+    machine.up();
+    machine.ready("db-0");
+    assert!(machine.has_files(&uid, "etc/resolv.conf"), "what is mounted into every container");
+}
+
+#[test]
 fn a_container_that_was_made_and_never_started_is_made_anew_and_has_not_restarted() {
     let mut machine = Machine::start();
     machine.runtime.fail(Some(Verb::StartContainer));
@@ -85,7 +98,7 @@ fn a_successor_waits_for_the_processes_of_a_pod_that_was_deleted_by_force() {
     let pod = machine.ready("db-0");
     assert_eq!(pod.metadata.uid, Some(successor.clone()));
     assert_eq!(machine.sandboxes(), [successor]);
-    assert!(!machine.has_files(&former));
+    assert!(!machine.has_files(&former, ""));
 }
 
 #[test]
@@ -96,6 +109,6 @@ fn what_pods_left_that_nobody_knows_any_more_is_cleared_away() {
     machine.crash();
     machine.leave_files("0f9c4c5e-4a0e-4a39-8d7b-0d3f0b5d6a11");
     machine.up();
-    assert!(!machine.has_files("0f9c4c5e-4a0e-4a39-8d7b-0d3f0b5d6a11"));
-    assert!(machine.has_files(&uid));
+    assert!(!machine.has_files("0f9c4c5e-4a0e-4a39-8d7b-0d3f0b5d6a11", ""));
+    assert!(machine.has_files(&uid, ""));
 }

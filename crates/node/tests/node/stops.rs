@@ -23,7 +23,7 @@ fn a_name_is_free_only_when_the_processes_are_gone() {
     machine.runtime.fake.exit(&uid, "main.0", 0).unwrap();
     machine.gone("db-0", &uid);
     assert_eq!(signals(&machine), [Signal::SIGTERM as i32], "it was not killed");
-    assert!(machine.sandboxes().is_empty() && !machine.has_files(&uid));
+    assert!(machine.sandboxes().is_empty() && !machine.has_files(&uid, ""));
 }
 
 #[test]
@@ -37,6 +37,18 @@ fn a_second_deletion_shortens_the_first() {
     machine.delete("db-0", 1);
     machine.gone("db-0", &uid);
     assert_eq!(signals(&machine), [Signal::SIGTERM as i32, Signal::SIGKILL as i32]);
+}
+
+#[test]
+fn a_pod_without_grace_is_killed_at_once() {
+    let machine = Machine::start();
+    machine.runtime.fake.script(|_| Script { ignores_sigterm: true, ..Script::default() });
+    let uid = machine.create("db-0", &json!({"terminationGracePeriodSeconds": 0}));
+    machine.ready("db-0");
+    machine.delete("db-0", 0);
+    machine.gone("db-0", &uid);
+    machine.runtime_until(|runtime| !runtime.fake.signals().is_empty());
+    assert_eq!(signals(&machine), [Signal::SIGKILL as i32]);
 }
 
 #[test]
