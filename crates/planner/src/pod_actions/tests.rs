@@ -321,7 +321,7 @@ fn a_run_that_was_made_and_never_started_goes_and_keeps_its_number() {
 #[test]
 fn a_job_that_lost_its_sandbox_runs_only_what_has_not_succeeded() {
     let spec = json!({"restartPolicy": "OnFailure", "containers": [{"name": "done"}, {"name": "going"}]});
-    let mut pod = Pod::new(spec).ended("done", 0, 0).runs("going", 0);
+    let mut pod = Pod::new(&spec).ended("done", 0, 0).runs("going", 0);
     pod.pod.status = Some(pod.plan().status);
     pod.records.clear();
     pod.images = ImageState::Needed;
@@ -360,7 +360,7 @@ fn sidecars_stop_after_the_containers_and_the_last_one_first() {
         };
         pod.plan().actions.iter().filter_map(kill).collect()
     };
-    let mut pod = Pod::new(spec).runs("log", 0).runs("proxy", 0).runs("db", 0).deleted();
+    let mut pod = Pod::new(&spec).runs("log", 0).runs("proxy", 0).runs("db", 0).deleted();
     assert_eq!(stopped(&pod), ["db"]);
     pod.records.retain(|r| r.id.name != "db");
     assert_eq!(stopped(&pod), ["proxy"]);
@@ -381,7 +381,7 @@ fn nothing_is_killed_without_having_been_asked_to_end() {
 #[test]
 fn a_pod_that_asks_for_no_grace_gets_none() {
     let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "db"}]});
-    let pod = Pod::new(spec).runs("db", 0);
+    let pod = Pod::new(&spec).runs("db", 0);
     assert_eq!(grace(&pod.pod, true, pod.now), 0);
     assert!(wants_no_notice(&pod.pod) && !wants_no_notice(&Pod::one().pod));
 }
@@ -389,7 +389,7 @@ fn a_pod_that_asks_for_no_grace_gets_none() {
 #[test]
 fn a_pod_that_is_over_its_active_deadline_fails() {
     let spec = json!({"restartPolicy": "Never", "activeDeadlineSeconds": 60, "containers": [{"name": "db"}]});
-    let mut pod = Pod::new(spec).runs("db", 0);
+    let mut pod = Pod::new(&spec).runs("db", 0);
     pod.pod.status = Some(pod.plan().status);
     assert_eq!(pod.plan().requeue_after, Some(SignedDuration::from_secs(60)));
     pod.now = pod.now.checked_add(60.seconds()).unwrap();
