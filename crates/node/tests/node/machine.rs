@@ -1,6 +1,5 @@
 //! A machine whose stead can end and begin again, and whose runtime can fail.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use apimachinery::status::Status;
@@ -21,7 +20,7 @@ use runtime::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use volumes::Volumes;
 
 /// The runtime's verbs that a test makes fail.
@@ -39,7 +38,7 @@ pub(crate) enum Verb {
 pub(crate) struct Flaky {
     pub(crate) fake: Arc<Fake>,
     failing: Mutex<Option<Verb>>,
-    failed: AtomicU32,
+    failed: watch::Sender<u32>,
 }
 
 impl Flaky {
@@ -50,7 +49,7 @@ impl Flaky {
 
     /// How often a verb was made to fail.
     pub(crate) fn failures(&self) -> u32 {
-        self.failed.load(Ordering::Acquire)
+        *self.failed.borrow()
     }
 
     async fn survive(&self, verb: Verb) {
@@ -63,7 +62,7 @@ impl Flaky {
         if *self.failing.lock().unwrap() != Some(verb) {
             return Ok(());
         }
-        self.failed.fetch_add(1, Ordering::AcqRel);
+        self.failed.send_modify(|count| *count += 1);
         Err(Error::System { doing: format!("{verb:?}"), why: "the test says so".to_owned() })
     }
 }
@@ -156,7 +155,7 @@ impl Machine {
         });
         test.block_on(api.bootstrap()).unwrap();
         import_app(dir.path());
-        let runtime = Flaky { fake: Fake::new(), failing: Mutex::default(), failed: AtomicU32::new(0) };
+        let runtime = Flaky { fake: Fake::new(), failing: Mutex::default(), failed: watch::Sender::new(0) };
         let network = network_of_its_own(dir.path());
         let mut this = Self { runtime: Arc::new(runtime), api, network, dir, stead: None, test };
         this.up();
@@ -283,9 +282,12 @@ impl Machine {
     /// Waits until the runtime is as it should be.
     pub(crate) fn runtime_until(&self, is_so: impl Fn(&Flaky) -> bool) {
         self.test.block_on(async {
-            let mut events = self.runtime.events();
+            let (mut events, mut failures) = (self.runtime.events(), self.runtime.failed.subscribe());
             while !is_so(&self.runtime) {
-                events.recv().await.unwrap();
+                tokio::select! {
+                    event = events.recv() => drop(event.unwrap()),
+                    failure = failures.changed() => failure.unwrap(),
+                }
             }
         });
     }
