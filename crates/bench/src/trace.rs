@@ -42,21 +42,34 @@ pub(crate) async fn run(place: &Place) -> Result<()> {
         ("bare", Shape::bare(1, false)),
         ("three", Shape::bare(3, false)),
         ("volumes", Shape::bare(1, false).with_volumes()),
+        ("web", Shape::web()?),
     ] {
         let start = Timestamp::now();
-        let mut lines = watched(&client, name, &shape).await?;
-        let end = lines.iter().map(|(at, _)| *at).max().unwrap_or(start);
-        lines.extend(logged(&daemon.log_text(), start, end));
-        lines.sort();
-        println!("{name}: {} × {}", shape.replicas(), shape.set.name_any());
-        for (at, line) in lines {
-            println!("{:9.3} ms  {line}", at.duration_since(start).as_secs_f64() * 1e3);
+        let (set, lines) = watched(&client, SetRun::create(&client, name, &shape)).await?;
+        let what = format!("{name}: {} × {}", shape.replicas(), shape.set.name_any());
+        print(&what, start, lines, &daemon.log_text());
+        if name == "three" {
+            let start = Timestamp::now();
+            let (_, lines) = watched(&client, set.replace()).await?;
+            print("pod deleted → its successor Ready", start, lines, &daemon.log_text());
         }
+        set.remove().await?;
     }
     daemon.end()
 }
 
-async fn watched(client: &Client, namespace: &str, shape: &Shape) -> Result<Vec<Line>> {
+fn print(what: &str, start: Timestamp, mut lines: Vec<Line>, log: &str) {
+    let end = lines.iter().map(|(at, _)| *at).max().unwrap_or(start);
+    lines.extend(logged(log, start, end));
+    lines.sort();
+    println!("{what}");
+    for (at, line) in lines {
+        println!("{:9.3} ms  {line}", at.duration_since(start).as_secs_f64() * 1e3);
+    }
+}
+
+/// Does `work`, and answers what the watches told meanwhile.
+async fn watched<T>(client: &Client, work: impl Future<Output = Result<T>>) -> Result<(T, Vec<Line>)> {
     let mut streams = Vec::new();
     for (group, version, kind) in WATCHED {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -64,19 +77,16 @@ async fn watched(client: &Client, namespace: &str, shape: &Shape) -> Result<Vec<
     }
     let mut all = select_all(streams);
     let mut lines = Vec::new();
-    let set = {
-        let mut coming = std::pin::pin!(SetRun::create(client, namespace, shape));
-        loop {
-            tokio::select! {
-                biased;
-                Some(line) = all.next() => lines.push(line),
-                set = &mut coming => break set?,
-            }
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            biased;
+            Some(line) = all.next() => lines.push(line),
+            done = &mut work => break done?,
         }
     };
-    lines.push((Timestamp::now(), "the client knows that all is Ready".to_owned()));
-    set.remove().await?;
-    Ok(lines)
+    lines.push((Timestamp::now(), "the client knows that it is done".to_owned()));
+    Ok((done, lines))
 }
 
 /// Every change of a kind, in words, from now on.
