@@ -177,8 +177,9 @@ impl Worker {
         let going = self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some();
         // The status is where a run's end is remembered: nothing is removed or begun that it does not tell
         // of. The end of a pod does not wait for that.
-        if matches!(written, Err(StepError::Stale)) || !going {
-            written?;
+        match written {
+            Err(StepError::Failed(why)) if going => tracing::warn!(pod = %self.handle.key.name, "{why}"),
+            other => other?,
         }
         if self.act(&plan.actions).await? {
             return Ok(Step::Finished);
@@ -196,8 +197,9 @@ impl Worker {
         };
         let mounts = state.mount_failure.as_ref().map(|f| f.retry_at);
         let refused = state.refused.values().map(|r| r.retry_at);
-        let next = sandbox.into_iter().chain(mounts).chain(refused).min()?;
-        Some(Duration::try_from(next.duration_since(now())).unwrap_or(FIRST_RETRY))
+        // What is due and was not tried waits for something else, which wakes us.
+        let left = |at: Timestamp| Duration::try_from(at.duration_since(now())).ok();
+        sandbox.into_iter().chain(mounts).chain(refused).filter_map(left).min()
     }
 
     async fn write_status(&self, pod: &Pod, status: &PodStatus) -> Result<(), StepError> {

@@ -89,7 +89,11 @@ impl Worker {
     pub(super) fn snapshot<'a>(&'a self, pod: &'a Pod) -> Snapshot<'a> {
         let records = self.handle.records.borrow().clone();
         let mut state = lock(&self.state);
-        let config_errors = self.config_errors(pod, &records, &mut state);
+        let config_errors = self.config_errors(pod, &records, &state);
+        let is_due = |(name, why): &(&String, &String)| {
+            state.refused.get(*name).is_some_and(|r| r.why == **why && now() >= r.retry_at)
+        };
+        let config_retries = config_errors.iter().filter(is_due).map(|(name, _)| name.clone()).collect();
         self.choose_images(pod, &records, &mut state);
         let probes: BTreeMap<String, ProbeState> =
             state.probers.iter().map(|(id, prober)| (id.name.clone(), prober.state())).collect();
@@ -115,18 +119,13 @@ impl Worker {
             killing: state.killing.keys().cloned().collect(),
             images: state.images.clone(),
             config_errors,
+            config_retries,
             probes,
         }
     }
 
     /// What is wrong with the configuration of containers that are yet to be started.
-    fn config_errors(
-        &self,
-        pod: &Pod,
-        records: &[Record],
-        state: &mut super::State,
-    ) -> BTreeMap<String, String> {
-        state.refused.retain(|_, refusal| now() < refusal.retry_at);
+    fn config_errors(&self, pod: &Pod, records: &[Record], state: &super::State) -> BTreeMap<String, String> {
         let spec = pod.spec.as_ref();
         let containers = spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
         let around = self.host.surroundings("0.0.0.0");

@@ -31,12 +31,17 @@ impl Worker {
         let config = match self.configure(&pod, container, id, backoff_step) {
             Ok(config) => config,
             Err(why) => {
+                let name = container.image.as_deref().unwrap_or_default();
+                let image_is_gone = self.host.images.resolve(name).is_none();
                 let mut state = lock(&self.state);
-                state.images.remove(&id.name);
+                if image_is_gone {
+                    state.images.remove(&id.name);
+                }
                 state.refused.insert(id.name.clone(), Refusal { why, retry_at: after(RETRY) });
                 return Ok(());
             }
         };
+        lock(&self.state).refused.remove(&id.name);
         self.tell_image(&pod, container);
         pod_volumes::forget_older_logs(&self.host, &self.handle.uid, id).await.map_err(|e| e.to_string())?;
         let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());

@@ -195,7 +195,9 @@ fn plan_start(
             return plan.wait(snapshot, "ImageNotPresent", message);
         }
     }
-    if let Some(why) = snapshot.config_errors.get(&container.name) {
+    if let Some(why) = snapshot.config_errors.get(&container.name)
+        && !snapshot.config_retries.contains(&container.name)
+    {
         return plan.wait(snapshot, "ConfigError", why.clone());
     }
     let id = ContainerId { name: container.name.clone(), attempt };

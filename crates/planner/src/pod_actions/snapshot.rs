@@ -158,6 +158,8 @@ pub struct Snapshot<'a> {
     pub images: BTreeMap<String, ImageState>,
     /// Containers whose environment cannot be made (a missing Secret, key, …), and why.
     pub config_errors: BTreeMap<String, String>,
+    /// Those of them that are to be tried again now: what is wrong is still told until it is not.
+    pub config_retries: BTreeSet<String>,
     /// The probes of running containers, by container.
     pub probes: BTreeMap<String, ProbeState>,
 }

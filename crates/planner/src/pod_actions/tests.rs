@@ -14,6 +14,7 @@ struct Pod {
     images: ImageState,
     probes: ProbeState,
     config_error: Option<&'static str>,
+    config_retry: bool,
     predecessor: bool,
     now: Timestamp,
 }
@@ -29,6 +30,7 @@ impl Pod {
             images: ImageState::Present,
             probes: ProbeState { started: true, ready: true, ..ProbeState::default() },
             config_error: None,
+            config_retry: false,
             predecessor: false,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
         }
@@ -86,6 +88,7 @@ impl Pod {
             killing: Default::default(),
             images: names.iter().map(|n| (n.clone(), self.images.clone())).collect(),
             config_errors: self.config_error.map(|e| ("db".to_owned(), e.to_owned())).into_iter().collect(),
+            config_retries: self.config_retry.then(|| "db".to_owned()).into_iter().collect(),
             probes: names.iter().map(|n| (n.clone(), self.probes.clone())).collect(),
         };
         plan(&snapshot, self.now)
@@ -240,6 +243,18 @@ fn a_missing_key_is_told_and_nothing_is_started() {
     pod.config_error = Some("secret \"s\" not found");
     insta::assert_snapshot!(pod.told(), @r#"
     wait ConfigError: secret "s" not found
+    Pending ready=false
+    db: waiting CreateContainerConfigError ready=false restarts=0
+    "#);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_also_while_it_is_tried_again() {
+    let mut pod = Pod::one();
+    pod.config_error = Some("no such user");
+    pod.config_retry = true;
+    insta::assert_snapshot!(pod.told(), @r#"
+    do StartContainer { id: ContainerId { name: "db", attempt: 0 }, backoff_step: 0 }
     Pending ready=false
     db: waiting CreateContainerConfigError ready=false restarts=0
     "#);
