@@ -85,8 +85,9 @@ spec:
 
 #[test]
 fn a_container_sees_what_its_manifest_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = folder.path().join("host");
     let stead = Stead::start("pods-see", &["busybox"]);
-    let host = stead.dir().join("host");
     stead.apply(SETTINGS);
     stead.apply(&seer(&host.display().to_string()));
     stead.wait("condition=Ready", "pod/seer");
@@ -285,8 +286,9 @@ fn probes_say_when_a_container_is_ready_and_when_it_must_go() {
 
 #[test]
 fn a_pod_is_asked_to_end_before_it_is_made_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = folder.path().join("host");
     let stead = Stead::start("pods-stop", &["busybox"]);
-    let host = stead.dir().join("host");
     let shared =
         format!("volumes: [{{name: out, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]", host.display());
     let mount = "volumeMounts: [{name: out, mountPath: /out}]";

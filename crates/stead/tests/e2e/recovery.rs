@@ -19,11 +19,9 @@ fn pod(name: &str, script: &str, host: &Path, policy: &str) -> String {
 /// Says 0, 1, 2, … for ever.
 const COUNT: &str = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done";
 
-/// A folder that pods share with the test.
-fn shared(stead: &Stead) -> PathBuf {
-    let dir = stead.dir().join("shared");
-    std::fs::create_dir_all(&dir).expect("a folder");
-    dir
+/// A folder that pods share with the test; it is to outlive the stead.
+fn shared() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
 }
 
 fn container(stead: &Stead, pod: &str, path: &str) -> String {
@@ -46,9 +44,10 @@ fn counts_past(stead: &Stead, pod: &str, count: usize) {
 
 #[test]
 fn pods_do_not_notice_that_stead_ends_or_crashes() {
+    let folder = shared();
+    let out = folder.path();
     let mut stead = Stead::start("recovery-stead", &["busybox"]);
-    let out = shared(&stead);
-    stead.apply(&pod("counter", COUNT, &out, "Always"));
+    stead.apply(&pod("counter", COUNT, out, "Always"));
     stead.wait("condition=Ready", "pod/counter");
     let before = (container(&stead, "counter", "containerID"), stead.field("pod counter", ".status.podIP"));
     for end in [Stead::stop, Stead::kill] {
@@ -89,14 +88,15 @@ fn grows(path: &Path) {
 
 #[test]
 fn what_ended_while_stead_was_down_is_known_when_it_is_up() {
+    let folder = shared();
+    let out = folder.path();
     let mut stead = Stead::start("recovery-ended", &["busybox"]);
-    let out = shared(&stead);
     let fifo = out.join("end");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     // Opening a pipe waits for the other side: that is how the test tells when.
     let script = "cat /out/end; echo last words; exit 7";
-    stead.apply(&pod("ender", script, &out, "Never"));
-    stead.apply(&pod("restarted", &script.replace("/end", "/again"), &out, "Always"));
+    stead.apply(&pod("ender", script, out, "Never"));
+    stead.apply(&pod("restarted", &script.replace("/end", "/again"), out, "Always"));
     nix::unistd::mkfifo(&out.join("again"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     for pod in ["ender", "restarted"] {
         stead.wait("condition=Ready", &format!("pod/{pod}"));
@@ -118,13 +118,14 @@ fn what_ended_while_stead_was_down_is_known_when_it_is_up() {
 
 #[test]
 fn a_pod_that_was_ending_when_stead_crashed_ends_in_its_own_time() {
+    let folder = shared();
+    let out = folder.path();
     let mut stead = Stead::start("recovery-deleted", &["busybox"]);
-    let out = shared(&stead);
     // Ends when it is told to, and not before.
     let fifo = out.join("go");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     let script = "trap 'trap \"\" TERM; cat /out/go; echo ended >> /out/ended; exit 0' TERM; while :; do sleep 0.05; done";
-    let slow = pod("slow", script, &out, "Always")
+    let slow = pod("slow", script, out, "Always")
         .replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 60");
     stead.apply(&slow);
     stead.wait("condition=Ready", "pod/slow");
@@ -141,11 +142,12 @@ fn a_pod_that_was_ending_when_stead_crashed_ends_in_its_own_time() {
 
 #[test]
 fn a_pod_whose_shim_is_killed_is_started_again_and_never_runs_twice() {
+    let folder = shared();
+    let out = folder.path();
     let stead = Stead::start("recovery-shim", &["busybox"]);
-    let out = shared(&stead);
     let beat = "id=$(cat /proc/sys/kernel/random/uuid); while :; do echo $id >> /out/beats; sleep 0.01; done";
     std::fs::write(out.join("beats"), "").expect("a file");
-    stead.apply(&pod("beating", beat, &out, "Always"));
+    stead.apply(&pod("beating", beat, out, "Always"));
     stead.wait("condition=Ready", "pod/beating");
     grows(&out.join("beats"));
     let uid = stead.field("pod beating", ".metadata.uid");
@@ -189,10 +191,11 @@ fn shim_of(uid: &str) -> nix::unistd::Pid {
 
 #[test]
 fn two_steads_on_one_machine_do_not_see_each_other() {
+    let folder = shared();
     let mut first = Stead::start("recovery-first", &["busybox"]);
     let second = Stead::start("recovery-second", &["busybox"]);
     for stead in [&first, &second] {
-        stead.apply(&pod("counter", COUNT, &shared(stead), "Always"));
+        stead.apply(&pod("counter", COUNT, folder.path(), "Always"));
         stead.wait("condition=Ready", "pod/counter");
     }
     let uid = |stead: &Stead| stead.field("pods", ".items[*].metadata.uid");
