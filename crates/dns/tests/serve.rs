@@ -1,5 +1,6 @@
 //! Real sockets on loopback: a fake API server behind the client, a fake resolver behind the forwarder.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -248,9 +249,15 @@ async fn tcp_connection_serves_many_queries() {
 
 /// A resolver that knows one address by UDP, and by TCP another one, so that one can tell.
 async fn resolver(code: ResponseCode, truncate: bool) -> SocketAddr {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = udp.local_addr().unwrap();
-    let tcp = TcpListener::bind(address).await.unwrap();
+    // A port that is free for UDP may be taken for TCP.
+    let (udp, tcp, address) = loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = udp.local_addr().unwrap();
+        match TcpListener::bind(address).await {
+            Ok(tcp) => break (udp, tcp, address),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+    };
     let answer = move |packet: &[u8], address: [u8; 4], truncate: bool| {
         let mut answer = Message::from_vec(packet).unwrap().into_response();
         answer.metadata.response_code = code;
