@@ -27,6 +27,7 @@ pub mod fields;
 pub mod labels;
 pub mod meta;
 pub mod names;
+pub mod ordinals;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
