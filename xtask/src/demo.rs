@@ -5,7 +5,7 @@ mod place;
 mod progress;
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Build the images here even when a registry is in reach
     #[arg(long)]
     local_images: bool,
+    /// Build without optimisation: sooner done, but slower and larger
+    #[arg(long)]
+    debug: bool,
     /// Where stead keeps the demo's state and volumes
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     data_dir: PathBuf,
@@ -41,19 +44,38 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::need_root("cargo xtask demo")?;
     let data = root().join(&args.data_dir);
-    let stead = Stead { program: root().join("target/release/stead"), data };
+    let profile = if args.debug { "debug" } else { "release" };
+    let stead = Stead { program: root().join("target").join(profile).join("stead"), data };
     if args.down {
-        return stead.down();
+        return stead.down(args.debug);
     }
     setup::ensure(&[C_COMPILER])?;
     println!("building stead (some minutes, the first time)");
-    shell::run(cargo().args(["build", "--release", "--locked", "--package", "stead"]))?;
+    build(args.debug)?;
     images::ensure(&stead, args.local_images)?;
     stead.up()?;
     stead.bring_up()?;
     stead.show()?;
     stead.say_what_next();
     Ok(())
+}
+
+fn build(debug: bool) -> Result<()> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--locked", "--package", "stead"]);
+    cargo.args((!debug).then_some("--release"));
+    shell::run(&mut cargo)
+}
+
+/// The command that plays the demo for `cargo xtask test`, with everything of its own in `data`; and the one
+/// that ends it.
+pub(crate) fn rehearsal(data: &Path) -> Result<[Command; 2]> {
+    let xtask = std::env::current_exe().context("where is this program?")?;
+    Ok(["--local-images", "--down"].map(|last| {
+        let mut command = Command::new(&xtask);
+        command.args(["demo", "--debug", "--data-dir"]).arg(data).arg(last);
+        command
+    }))
 }
 
 /// The program, and the instance that the demo runs.
@@ -156,13 +178,13 @@ Try next (with kubectl in place of stead, if you have it):
         );
     }
 
-    fn down(&self) -> Result<()> {
+    fn down(&self, debug: bool) -> Result<()> {
         if !self.data.exists() {
             println!("nothing is there: {} does not exist", self.data.display());
             return Ok(());
         }
         if !self.program.exists() {
-            shell::run(cargo().args(["build", "--release", "--locked", "--package", "stead"]))?;
+            build(debug)?;
         }
         let instance = Instance::at(&self.data)?;
         println!("stopping the demo and removing {}", self.data.display());

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, BUSYBOX, C_COMPILER, IPROUTE2, MMDEBSTRAP};
 use crate::shell::{self, Runner};
 use crate::sweep::{self, TEST_ROOT};
-use crate::{cargo, images, root, tidy};
+use crate::{cargo, demo, images, root, tidy};
 
 /// Names the folder with images to the tests.
 const IMAGES: &str = "STEAD_IMAGES";
@@ -38,6 +38,10 @@ pub(crate) fn run() -> Result<()> {
     });
     report.step(&runner, "images", || images::ensure(&[], &places.images).map(drop));
     report.step(&runner, "tests", || tests(&runner, &places));
+    report.step(&runner, "demo", || {
+        let mut commands = demo::rehearsal(&places.run.join("demo"))?;
+        commands.iter_mut().try_for_each(|command| runner.run(command.env(TEST_ROOT, &places.run)))
+    });
     // Also after an interrupt: what the tests started must not stay.
     report.begin("what tests left");
     report.end(sweep::sweep(&places.run, &places.stead));

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use network::Ipv4Cidr;
 use nix::fcntl::{Flock, FlockArg};
 use runtime::oci::OciConfig;
@@ -58,7 +58,12 @@ impl Instance {
     /// The instance whose data is in `dir`, which exists.
     pub(crate) fn find(dir: &Path) -> Result<Self> {
         let given = dir.display();
-        let dir = dir.canonicalize().with_context(|| format!("there is no data directory {given}"))?;
+        let dir = dir.canonicalize().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                anyhow!("there is no data directory {given}: name the right one with --data-dir, or make it with stead up")
+            }
+            _ => anyhow!("cannot use the data directory {given}: {error}"),
+        })?;
         if !dir.join("images").is_dir() {
             bail!("{given} is not a data directory of stead: name the right one with --data-dir");
         }

@@ -20,7 +20,11 @@ const SOON: Duration = Duration::from_secs(15);
 
 /// Sees to it that stead has the images, and says where they come from.
 pub(super) fn ensure(stead: &Stead, local: bool) -> Result<()> {
-    let there = shell::output(&mut stead.command(&["image", "ls"]))?;
+    // The first time there is no data directory to look into.
+    let there = match stead.data.exists() {
+        true => shell::output(&mut stead.command(&["image", "ls"]))?,
+        false => String::new(),
+    };
     let has = |image: &&str| there.lines().any(|line| is_named(line, image));
     if PUBLIC.iter().chain([&OWN]).all(has) {
         println!("images: all there");
