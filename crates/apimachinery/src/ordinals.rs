@@ -87,14 +87,21 @@ impl Reserved {
     /// How many free ordinals from `start` on come before this one; `None` when it is not one of them.
     pub fn rank(&self, start: i64, ordinal: i64) -> Option<i64> {
         let start = start.max(0);
-        if ordinal < start || ordinal > MAX || self.contains(ordinal) {
-            return None;
-        }
+        let is_free = (start..=MAX).contains(&ordinal) && !self.contains(ordinal);
+        is_free.then(|| self.free_between(start, ordinal))
+    }
+
+    /// How many ordinals are free from `start` on.
+    pub fn free_count(&self, start: i64) -> i64 {
+        self.free_between(start.max(0), MAX + 1)
+    }
+
+    fn free_between(&self, start: i64, end: i64) -> i64 {
         let skipped = self.ranges.iter().map(|(first, last)| {
-            let (first, end) = ((*first).max(start), (last + 1).min(ordinal));
+            let (first, end) = ((*first).max(start), (last + 1).min(end));
             (end - first).max(0)
         });
-        Some(ordinal - start - skipped.sum::<i64>())
+        (end - start).max(0) - skipped.sum::<i64>()
     }
 }
 
@@ -146,6 +153,15 @@ mod tests {
                 assert_eq!(reserved.rank(start, ordinal), wanted, "{ordinal} from {start}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_free_is_counted_without_being_spelled_out() {
+        let count = |text, start| Reserved::parse(text).map(|reserved| reserved.free_count(start));
+        assert_eq!(count("", 0), Ok(MAX + 1));
+        assert_eq!(count("1,4-6", 5), Ok(MAX + 1 - 7));
+        assert_eq!(count("3-2147483647", 1), Ok(2));
+        assert_eq!(count("0-2147483647", 9), Ok(0));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use apimachinery::ordinals::Reserved;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -15,8 +16,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use crate::plan::{Action, ObjectRef, Plan};
-use crate::pods::{is_available, is_terminal, stuck_reason};
-use crate::stateful_set::{claim_names, ordinal_of, parent_and_ordinal, pod_revision, revision_label};
+use crate::pods::{is_available, is_terminal, stuck};
+use crate::stateful_set::{
+    PAUSED, RESERVE_ORDINALS, claim_names, ordinal_of, parent_and_ordinal, pod_revision, revision_label,
+};
 use crate::world::{Key, World};
 
 /// What the plan for the set `key` would break, in plain words; empty when it may be carried out.
@@ -62,10 +65,41 @@ impl<'w> Judge<'w> {
         self.set.metadata.namespace.as_deref().unwrap_or_default()
     }
 
-    fn ordinals(&self) -> std::ops::Range<i64> {
-        let spec = self.set.spec.as_ref();
-        let start = spec.and_then(|s| s.ordinals.as_ref()?.start).map_or(0, i64::from).max(0);
-        start..start + spec.and_then(|s| s.replicas).map_or(1, i64::from).max(0)
+    fn annotation(&self, key: &str) -> &'w str {
+        let annotations = self.set.metadata.annotations.as_ref();
+        annotations.and_then(|held| held.get(key)).map_or("", String::as_str)
+    }
+
+    fn start(&self) -> i64 {
+        let start = self.set.spec.as_ref().and_then(|s| s.ordinals.as_ref()?.start);
+        start.map_or(0, i64::from).max(0)
+    }
+
+    fn reserved(&self) -> Reserved {
+        Reserved::parse(self.annotation(RESERVE_ORDINALS)).unwrap_or_default()
+    }
+
+    fn count(&self) -> i64 {
+        let wanted = self.set.spec.as_ref().and_then(|s| s.replicas).map_or(1, i64::from).max(0);
+        wanted.min(self.reserved().free_count(self.start()))
+    }
+
+    /// How many wanted ordinals come before this one; `None` when nobody wants it.
+    fn rank(&self, ordinal: i64) -> Option<i64> {
+        self.reserved().rank(self.start(), ordinal).filter(|rank| *rank < self.count())
+    }
+
+    /// The lowest wanted ordinal whose pod is not available.
+    fn first_unavailable(&self) -> Option<i64> {
+        let reserved = self.reserved();
+        let mut wanted = reserved.free_from(self.start()).take(usize::try_from(self.count()).unwrap_or(0));
+        wanted.find(|ordinal| !self.pod(*ordinal).is_some_and(|pod| self.available(pod)))
+    }
+
+    /// The set's pods.
+    fn owned(&self) -> impl Iterator<Item = (i64, &'w Pod)> {
+        let pods = self.world.pods.in_namespace(self.namespace()).map(|pod| &**pod);
+        pods.filter(|pod| self.owns(pod)).filter_map(|pod| Some((ordinal_of(self.set, pod)?, pod)))
     }
 
     fn is_ordered(&self) -> bool {
@@ -120,7 +154,7 @@ impl<'w> Judge<'w> {
             let held = self.world.pods.get(self.namespace(), name).is_some();
             self.blame(held || !seen.insert(name), || format!("makes a second {name}"));
             let ordinal = parent_and_ordinal(name).map_or(-1, |(_, ordinal)| ordinal);
-            self.blame(!self.ordinals().contains(&ordinal), || format!("makes {name}, which nobody wants"));
+            self.blame(self.rank(ordinal).is_none(), || format!("makes {name}, which nobody wants"));
             for claim in claim_names(self.set, ordinal) {
                 let held = self.world.claims.get(self.namespace(), &claim);
                 let usable = held.map_or(new_claims.contains(claim.as_str()), |claim| {
@@ -128,8 +162,7 @@ impl<'w> Judge<'w> {
                 });
                 self.blame(!usable, || format!("makes {name} without its claim {claim}"));
             }
-            let skipped = (self.ordinals().start..ordinal)
-                .find(|before| !self.pod(*before).is_some_and(|pod| self.available(pod)));
+            let skipped = self.first_unavailable().filter(|before| *before < ordinal);
             let broken = self.is_ordered() && skipped.is_some();
             self.blame(broken, || format!("makes {name} before {skipped:?} is available"));
         }
@@ -149,7 +182,7 @@ impl<'w> Judge<'w> {
                 continue;
             }
             match ordinal_of(self.set, pod) {
-                Some(ordinal) if self.ordinals().contains(&ordinal) => replaced.push(ordinal),
+                Some(ordinal) if self.rank(ordinal).is_some() => replaced.push(ordinal),
                 Some(ordinal) => condemned.push(ordinal),
                 None => self.found.push(format!("deletes {}, which has no ordinal", target.name)),
             }
@@ -169,19 +202,19 @@ impl<'w> Judge<'w> {
         if !self.is_ordered() {
             return;
         }
-        let outside = |pod: &Pod| ordinal_of(self.set, pod).filter(|o| !self.ordinals().contains(o));
-        let owned = self.world.pods.in_namespace(self.namespace()).filter(|pod| self.owns(pod));
-        let above = owned.filter_map(|pod| outside(pod)).max();
+        let outside = self.owned().map(|(ordinal, _)| ordinal).filter(|o| self.rank(*o).is_none());
+        let above = outside.max();
         self.blame(above != Some(*last), || format!("scales {last} down before {above:?}"));
-        let missing = self.ordinals().find(|o| !self.pod(*o).is_some_and(|pod| self.available(pod)));
+        let missing = self.first_unavailable();
         self.blame(missing.is_some(), || format!("scales {last} down while {missing:?} is not available"));
     }
 
     fn replaced(&mut self, plan: &Plan, deleted: &[i64]) {
         let available =
             |judge: &Self, ordinal: i64| judge.pod(ordinal).is_some_and(|pod| judge.available(pod));
-        let spent = deleted.iter().filter(|o| available(self, **o)).count();
-        let lost = self.ordinals().filter(|o| !available(self, *o)).count();
+        let spent = deleted.iter().filter(|o| available(self, **o)).count() as i64;
+        let wanted = self.owned().filter(|(ordinal, _)| self.rank(*ordinal).is_some());
+        let lost = self.count() - wanted.filter(|(_, pod)| self.available(pod)).count() as i64;
         let allowed = self.max_unavailable();
         self.blame(spent > 0 && spent + lost > allowed, || {
             format!("replaces {deleted:?} with {lost} unavailable already; {allowed} may be")
@@ -191,18 +224,22 @@ impl<'w> Judge<'w> {
             if !self.mounts_its_claims(*ordinal, pod) {
                 continue;
             }
-            let in_reach = self.reach().is_some_and(|reach| *ordinal >= reach);
+            let in_reach = self.reach().is_some_and(|reach| self.rank(*ordinal) >= Some(reach));
             self.blame(!in_reach, || format!("replaces {ordinal}, which the update strategy keeps"));
             let update = self.update_revision(plan);
             let outdated = pod_revision(pod) != revision_label(&update);
             self.blame(!outdated, || format!("replaces {ordinal}, which is of revision {update}"));
             let is_available = self.available(pod);
-            let stuck = is_available || stuck_reason(pod).is_some();
+            let stuck = is_available || stuck(pod, self.now).is_some();
             self.blame(self.is_ordered() && !stuck, || format!("replaces {ordinal}, which only starts"));
-            let skipped = (*ordinal + 1..self.ordinals().end).rev().find(|higher| {
-                let left = self.pod(*higher).filter(|_| !deleted.contains(higher));
-                left.is_some_and(|p| pod_revision(p) != revision_label(&update) && self.available(p))
+            let skipped = self.owned().filter(|(higher, pod)| {
+                higher > ordinal
+                    && self.rank(*higher).is_some()
+                    && !deleted.contains(higher)
+                    && pod_revision(pod) != revision_label(&update)
+                    && self.available(pod)
             });
+            let skipped = skipped.map(|(higher, _)| higher).max();
             self.blame(is_available && skipped.is_some(), || {
                 format!("replaces {ordinal} before {skipped:?}")
             });
@@ -214,23 +251,26 @@ impl<'w> Judge<'w> {
         claim_names(self.set, ordinal).all(|claim| mounted.contains(&claim.as_str()))
     }
 
-    /// The lowest ordinal that an update may replace; `None` under OnDelete.
+    /// How many replicas, from below, an update must not replace; `None` when it may not replace any.
     fn reach(&self) -> Option<i64> {
+        if self.annotation(PAUSED) == "true" {
+            return None;
+        }
         let strategy = self.set.spec.as_ref().and_then(|s| s.update_strategy.as_ref());
         if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             return None;
         }
         let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or(0);
-        Some(self.ordinals().start + i64::from(partition))
+        Some(partition.into())
     }
 
-    fn max_unavailable(&self) -> usize {
+    fn max_unavailable(&self) -> i64 {
         let strategy = self.set.spec.as_ref().and_then(|s| s.update_strategy.as_ref());
         let count = match strategy.and_then(|s| s.rolling_update.as_ref()?.max_unavailable.as_ref()) {
-            Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(1),
+            Some(IntOrString::Int(count)) => (*count).into(),
             Some(IntOrString::String(text)) => {
-                let percent: usize = text.trim_end_matches('%').parse().unwrap_or(0);
-                self.ordinals().count() * percent / 100
+                let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0);
+                self.count() * percent / 100
             }
             None => 1,
         };
@@ -264,16 +304,13 @@ impl<'w> Judge<'w> {
 fn goal_reached(judge: &Judge<'_>) -> bool {
     let Some(status) = judge.set.status.as_ref() else { return false };
     let update = status.update_revision.as_deref().unwrap_or_default();
-    let owned = judge.world.pods.in_namespace(judge.namespace()).filter(|pod| judge.owns(pod)).count();
+    let settled = |(ordinal, pod): (i64, &Pod)| {
+        pod_revision(pod) == revision_label(update) && judge.mounts_its_claims(ordinal, pod)
+    };
     status.observed_generation.is_some()
         && status.observed_generation == judge.set.metadata.generation
         && judge.set.metadata.deletion_timestamp.is_none()
-        && owned == judge.ordinals().count()
-        && judge.ordinals().all(|ordinal| {
-            judge.pod(ordinal).is_some_and(|pod| {
-                judge.available(pod)
-                    && pod_revision(pod) == revision_label(update)
-                    && judge.mounts_its_claims(ordinal, pod)
-            })
-        })
+        && judge.owned().count() as i64 == judge.count()
+        && judge.first_unavailable().is_none()
+        && judge.owned().all(settled)
 }

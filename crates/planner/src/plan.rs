@@ -123,7 +123,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Notes that `who` waits for `on`.
+    /// Notes that `who` waits for `on`: since its deletion was asked for, when it is being deleted.
     pub(crate) fn wait<W, O>(&mut self, who: &W, on: &O, reason: &'static str, message: String)
     where
         W: Resource + Metadata<Ty = ObjectMeta>,
@@ -134,7 +134,7 @@ impl Plan {
             on: object_ref(on),
             reason,
             message,
-            since: None,
+            since: deleted_since(on.metadata()),
         });
     }
 
@@ -148,6 +148,12 @@ impl Plan {
     pub fn requeue(&mut self, delay: SignedDuration) {
         self.requeue_after = Some(self.requeue_after.map_or(delay, |earlier| earlier.min(delay)));
     }
+}
+
+/// When the deletion of an object was asked for: its timestamp is when the grace period ends.
+fn deleted_since(meta: &ObjectMeta) -> Option<Timestamp> {
+    let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
+    meta.deletion_timestamp.as_ref().and_then(|end| end.0.checked_sub(grace).ok())
 }
 
 /// What to tell in place of an event whose write failed with `error`: `SuccessfulCreate` becomes

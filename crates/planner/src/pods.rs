@@ -84,17 +84,42 @@ pub(crate) fn container_statuses(pod: &Pod) -> impl Iterator<Item = &ContainerSt
     init.iter().chain(main)
 }
 
-/// Why the pod cannot get further unless somebody changes it, if so: an image that cannot be pulled, a crash
-/// loop, a wrong reference, no node for it. A pod that merely is not Ready yet is not stuck.
-pub(crate) fn stuck_reason(pod: &Pod) -> Option<String> {
-    let unschedulable = condition(pod, "PodScheduled")
-        .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))
-        .map(|_| "Unschedulable".to_owned());
-    unschedulable.or_else(|| {
-        container_statuses(pod)
-            .filter_map(|c| c.state.as_ref()?.waiting.as_ref()?.reason.clone())
-            .find(|reason| STUCK.contains(&reason.as_str()))
-    })
+/// How long a pod may be without a node before it counts as stuck: claims and nodes may be on their way.
+pub(crate) const UNSCHEDULABLE_PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// Why the pod cannot get further unless somebody changes it, and in what words: an image that cannot be
+/// pulled, a crash loop, a wrong reference, no node for it. A pod that merely is not Ready yet is not stuck.
+pub(crate) fn stuck(pod: &Pod, now: Timestamp) -> Option<(&str, &str)> {
+    if unschedulable_rest(pod, now).is_some_and(|rest| !rest.is_positive()) {
+        let words = condition(pod, "PodScheduled").and_then(|held| held.message.as_deref());
+        return Some(("Unschedulable", words.unwrap_or_default()));
+    }
+    let waiting = container_statuses(pod).filter_map(|c| c.state.as_ref()?.waiting.as_ref());
+    let mut stuck = waiting.filter_map(|waiting| {
+        let reason = waiting.reason.as_deref().filter(|reason| STUCK.contains(reason))?;
+        Some((reason, waiting.message.as_deref().unwrap_or_default()))
+    });
+    stuck.next()
+}
+
+/// How much longer to be patient with a pod that no node will take; `None` when that is not its trouble.
+pub(crate) fn unschedulable_rest(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
+    let held = condition(pod, "PodScheduled")?;
+    let is_refused = held.status == "False" && held.reason.as_deref() == Some("Unschedulable");
+    let since = held.last_transition_time.as_ref().map_or(now, |time| time.0);
+    is_refused.then(|| UNSCHEDULABLE_PATIENCE - now.duration_since(since))
+}
+
+/// Whether a container of the pod has ended and was started again, and is not ready.
+pub(crate) fn has_failed_before(pod: &Pod) -> bool {
+    container_statuses(pod).any(|container| container.restart_count > 0 && !container.ready)
+}
+
+/// Since when the pod is not Ready: since it was last, or since it was made.
+pub(crate) fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let unready = condition(pod, "Ready").filter(|held| held.status != "True");
+    let since = unready.and_then(|held| held.last_transition_time.as_ref());
+    since.or(pod.metadata.creation_timestamp.as_ref()).map(|time| time.0)
 }
 
 /// The names of the claims that the pod mounts, in the order of its volumes.

@@ -42,17 +42,6 @@ pub(super) fn is_owned(set: &StatefulSet, meta: &ObjectMeta) -> bool {
     controller_of(meta).is_some_and(|owner| owner.uid == uid(&set.metadata))
 }
 
-/// The first ordinal.
-pub fn start_ordinal(set: &StatefulSet) -> i64 {
-    let start = set.spec.as_ref().and_then(|spec| spec.ordinals.as_ref()?.start);
-    start.unwrap_or(0).max(0).into()
-}
-
-/// How many pods are wanted.
-pub fn replicas(set: &StatefulSet) -> i64 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0).into()
-}
-
 /// The value of the revision label: the revision's name, or its hash alone where the name does not fit.
 pub fn revision_label(revision: &str) -> &str {
     if revision.len() <= LABEL_VALUE_MAX {

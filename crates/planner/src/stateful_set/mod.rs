@@ -4,7 +4,9 @@
 //! condemned downward, the update, the history, the status. Each step adds to the plan and says what it waits
 //! for; whatever must come after an answer from the API is left to the next plan.
 
+pub mod conditions;
 mod identity;
+mod ordinals;
 mod revisions;
 mod rolling_update;
 mod scale;
@@ -14,20 +16,24 @@ mod storage;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 
 pub use identity::{
     POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL, ordinal_of, parent_and_ordinal, pod_name, pod_revision,
-    replicas, revision_label, start_ordinal,
+    revision_label,
 };
+pub use ordinals::{Ordinals, RESERVE_ORDINALS, replicas, start_ordinal};
 pub use revisions::revision_template;
 pub(crate) use revisions::safe_encode;
 pub use storage::{claim_name, claim_names, claim_templates};
 
-use crate::objects::{controller_of, controller_ref, is_terminating, name, owners, set_owners, uid};
+use crate::objects::{
+    annotation, controller_of, controller_ref, is_terminating, name, owners, set_owners, uid,
+};
 use crate::plan::Plan;
+use crate::pods::{available_in, unready_since, unschedulable_rest};
 use crate::world::{Key, Object, World};
 use crate::{Planner, check};
 use revisions::Revisions;
@@ -58,9 +64,14 @@ pub mod reasons {
     pub const PARTITION_HOLDS: &str = "PartitionHolds";
     /// Pods are updated when somebody deletes them.
     pub const ON_DELETE: &str = "OnDelete";
+    /// The set is paused: no pod is replaced because of its revision.
+    pub const PAUSED: &str = "Paused";
     /// The set, or its namespace, is being deleted.
     pub const BEING_DELETED: &str = "BeingDeleted";
 }
+
+/// `true` on a set: no pod is replaced because of its revision until it is taken away.
+pub const PAUSED: &str = "stead.dev/paused";
 
 /// The StatefulSet controller.
 pub struct StatefulSetPlanner;
@@ -123,9 +134,10 @@ struct View<'s, 'w> {
     snapshot: &'s Snapshot<'w>,
     revisions: &'s Revisions<'w>,
     now: Timestamp,
-    /// The first ordinal.
-    start: i64,
-    /// The wanted ordinals, upward.
+    /// The wanted ordinals.
+    ordinals: Ordinals,
+    /// The wanted replicas, upward: those that have a pod, and of those that have none the first
+    /// [`scale::BURST`].
     replicas: Vec<Replica<'w>>,
     /// Owned pods outside the wanted ordinals, downward.
     condemned: Vec<Replica<'w>>,
@@ -154,11 +166,20 @@ fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
         revisions::do_plan_history(snapshot, &revisions, &mut plan);
     }
     status::do_plan_status(&view, &mut plan);
-    view.requeue_for_availability(&mut plan);
+    view.requeue_for_pods(&mut plan);
+    conditions::requeue_for_deadline(&view, &mut plan);
     // A pod needs its revision, and in order it needs its claims; otherwise one failure need not stop the rest.
     plan.independent =
         !revisions.is_new && (!view.is_ordered() || storage::claim_templates(snapshot.set).is_empty());
     plan
+}
+
+/// Notes that the set waits for a pod: since it is not Ready, or is being deleted.
+fn wait_for_pod(set: &StatefulSet, pod: &Pod, reason: &'static str, message: String, plan: &mut Plan) {
+    plan.wait(set, pod, reason, message);
+    if let Some(waiting) = plan.waiting_on.last_mut() {
+        waiting.since = waiting.since.or_else(|| unready_since(pod));
+    }
 }
 
 /// Takes orphans and lets strays go (`PodControllerRefManager`). `true`: plan again when that is done.
@@ -185,15 +206,26 @@ fn do_plan_adoption(snapshot: &Snapshot<'_>, plan: &mut Plan) -> bool {
 impl<'s, 'w> View<'s, 'w> {
     fn new(snapshot: &'s Snapshot<'w>, revisions: &'s Revisions<'w>, now: Timestamp) -> Self {
         let set: &StatefulSet = snapshot.set;
-        let start = start_ordinal(set);
-        let end = start + replicas(set);
-        let mut by_ordinal: BTreeMap<i64, &'w Pod> =
-            snapshot.pods.iter().filter_map(|pod| Some((ordinal_of(set, pod)?, *pod))).collect();
-        let replica = |ordinal, pod| Replica { ordinal, name: pod_name(set, ordinal), pod };
-        let replicas = (start..end).map(|ordinal| replica(ordinal, by_ordinal.remove(&ordinal))).collect();
-        let condemned =
-            by_ordinal.into_iter().rev().map(|(ordinal, pod)| replica(ordinal, Some(pod))).collect();
-        Self { snapshot, revisions, now, start, replicas, condemned }
+        let ordinals = Ordinals::of(set);
+        let pods = snapshot.pods.iter().filter_map(|pod| Some((ordinal_of(set, pod)?, Some(*pod))));
+        let (mut wanted, condemned): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            pods.partition(|(ordinal, _)| ordinals.contains(*ordinal));
+        let missing: Vec<i64> =
+            ordinals.iter().filter(|o| !wanted.contains_key(o)).take(scale::BURST).collect();
+        wanted.extend(missing.into_iter().map(|ordinal| (ordinal, None)));
+        let replica = |(ordinal, pod)| Replica { ordinal, name: pod_name(set, ordinal), pod };
+        let replicas = wanted.into_iter().map(replica).collect();
+        let condemned = condemned.into_iter().rev().map(replica).collect();
+        Self { snapshot, revisions, now, ordinals, replicas, condemned }
+    }
+
+    /// How many wanted replicas come before this ordinal.
+    fn rank(&self, ordinal: i64) -> i64 {
+        self.ordinals.rank(ordinal).unwrap_or(i64::MAX)
+    }
+
+    fn is_paused(&self) -> bool {
+        annotation(&self.snapshot.set.metadata, PAUSED) == Some("true")
     }
 
     fn is_ordered(&self) -> bool {
@@ -248,18 +280,16 @@ impl<'s, 'w> View<'s, 'w> {
         if let Some(pod) = unhealthy {
             let message =
                 format!("{} goes once {}, which stays, is available", condemned.name, name(&pod.metadata));
-            plan.wait(self.snapshot.set, pod, reasons::SURVIVOR_UNHEALTHY, message);
+            wait_for_pod(self.snapshot.set, pod, reasons::SURVIVOR_UNHEALTHY, message, plan);
         }
     }
 
-    /// `availableReplicas` changes by the clock alone.
-    fn requeue_for_availability(&self, plan: &mut Plan) {
+    /// Pods become available, and count as stuck, by the clock alone.
+    fn requeue_for_pods(&self, plan: &mut Plan) {
         for pod in &self.snapshot.pods {
-            if let Some(rest) = crate::pods::available_in(pod, self.min_ready_seconds(), self.now)
-                && !rest.is_zero()
-            {
-                plan.requeue(rest);
-            }
+            let available = available_in(pod, self.min_ready_seconds(), self.now);
+            let rests = available.into_iter().chain(unschedulable_rest(pod, self.now));
+            rests.filter(SignedDuration::is_positive).for_each(|rest| plan.requeue(rest));
         }
     }
 }

@@ -7,15 +7,16 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::identity::{pod_revision, revision_label};
 use super::scale::do_plan_deletion;
 use super::storage::storage_matches;
-use super::{Replica, View, reasons};
+use super::{PAUSED, Replica, View, reasons, wait_for_pod};
 use crate::objects::is_terminating;
 use crate::plan::Plan;
-use crate::pods::{is_available, is_terminal, stuck_reason};
+use crate::pods::{is_available, is_terminal, stuck};
 
 /// Plans the next step of an update.
 pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
     let scaled = view.has_scaled();
-    let mut budget = max_unavailable(view).saturating_sub(unavailable(view));
+    let unavailable = view.ordinals.count() - view.available_count();
+    let mut budget = max_unavailable(view) - unavailable;
     let mut first_held = None;
     for replica in view.replicas.iter().rev() {
         let Some(pod) = replica.pod else { continue };
@@ -42,11 +43,13 @@ pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
 /// An outdated pod that is of no use now costs nothing. In order only one that is stuck may go: others may
 /// depend on one that merely is not Ready yet.
 fn goes_first(view: &View<'_, '_>, pod: &Pod) -> bool {
-    !view.is_ordered() || stuck_reason(pod).is_some()
+    !view.is_ordered() || stuck(pod, view.now).is_some()
 }
 
 fn needs_replacement(view: &View<'_, '_>, replica: &Replica<'_>, pod: &Pod) -> bool {
-    let in_reach = view.is_rolling_update() && replica.ordinal >= view.start + view.partition().unwrap_or(0);
+    let in_reach = view.is_rolling_update()
+        && !view.is_paused()
+        && view.rank(replica.ordinal) >= view.partition().unwrap_or(0);
     (in_reach && is_outdated(view, pod)) || !storage_matches(view.snapshot.set, replica.ordinal, pod)
 }
 
@@ -55,22 +58,18 @@ fn is_outdated(view: &View<'_, '_>, pod: &Pod) -> bool {
 }
 
 /// How many replicas may be unavailable: a percentage is rounded down, and never below 1.
-pub(super) fn max_unavailable(view: &View<'_, '_>) -> usize {
+fn max_unavailable(view: &View<'_, '_>) -> i64 {
     let strategy = view.snapshot.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
     let wanted = strategy.and_then(|s| s.rolling_update.as_ref()?.max_unavailable.as_ref());
     let count = match wanted {
-        Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(1),
+        Some(IntOrString::Int(count)) => (*count).into(),
         Some(IntOrString::String(percent)) => {
-            let percent: usize = percent.trim_end_matches('%').parse().unwrap_or(0);
-            view.replicas.len().saturating_mul(percent) / 100
+            let percent: i64 = percent.trim_end_matches('%').parse().unwrap_or(0);
+            view.ordinals.count().saturating_mul(percent) / 100
         }
         None => 1,
     };
     count.max(1)
-}
-
-fn unavailable(view: &View<'_, '_>) -> usize {
-    view.replicas.iter().filter(|replica| !replica.pod.is_some_and(|pod| view.is_available(pod))).count()
 }
 
 /// Says for which pod an update waits.
@@ -86,7 +85,7 @@ fn wait_for_others(view: &View<'_, '_>, held: &Replica<'_>, plan: &mut Plan) {
     if let Some(pod) = obstacle {
         let name = crate::objects::name(&pod.metadata);
         let message = format!("{} is updated once {name} is available", held.name);
-        plan.wait(set, pod, reasons::UPDATE_WAITS_FOR_READY, message);
+        wait_for_pod(set, pod, reasons::UPDATE_WAITS_FOR_READY, message, plan);
     }
 }
 
@@ -99,24 +98,31 @@ fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
         .filter(|r| r.pod.is_some_and(|pod| !is_terminating(&pod.metadata) && is_outdated(view, pod)))
         .collect();
     let Some(first) = outdated.first() else { return };
+    let count = view.ordinals.count();
+    if view.is_paused() {
+        let message = format!(
+            "it is paused: {} of {count} pods are of another revision; to go on, remove the annotation {PAUSED}",
+            outdated.len()
+        );
+        plan.wait(set, set, reasons::PAUSED, message);
+        return;
+    }
     if !view.is_rolling_update() {
         let message = format!(
-            "{} of {} pods are of an older revision and are replaced when you delete them (OnDelete), for instance: \
-             delete pod {}",
+            "{} of {count} pods are of an older revision and are replaced when you delete them (OnDelete), for \
+             instance: delete pod {}",
             outdated.len(),
-            view.replicas.len(),
             first.name
         );
         plan.wait(set, set, reasons::ON_DELETE, message);
         return;
     }
     let partition = view.partition().unwrap_or(0);
-    let held = outdated.iter().filter(|r| r.ordinal < view.start + partition).count();
+    let held = outdated.iter().filter(|r| view.rank(r.ordinal) < partition).count();
     if held > 0 {
         let message = format!(
-            "the partition ({partition}) keeps {held} of {} pods at their revision; lower \
-             spec.updateStrategy.rollingUpdate.partition to update them",
-            view.replicas.len()
+            "the partition ({partition}) keeps {held} of {count} pods at their revision; lower \
+             spec.updateStrategy.rollingUpdate.partition to update them"
         );
         plan.wait(set, set, reasons::PARTITION_HOLDS, message);
     }
@@ -126,5 +132,19 @@ impl View<'_, '_> {
     /// Whether the pod counts as available and is there to stay.
     pub(super) fn is_available(&self, pod: &Pod) -> bool {
         !is_terminating(&pod.metadata) && is_available(pod, self.min_ready_seconds(), self.now)
+    }
+
+    /// How many of the wanted replicas are available.
+    pub(super) fn available_count(&self) -> i64 {
+        let pods = self.replicas.iter().filter_map(|replica| replica.pod);
+        let available = pods.filter(|pod| self.is_available(pod)).count();
+        i64::try_from(available).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a pod is still to be replaced because of its revision.
+    pub(super) fn needs_rollout(&self) -> bool {
+        self.replicas.iter().any(|replica| {
+            replica.pod.is_some_and(|pod| is_outdated(self, pod) && needs_replacement(self, replica, pod))
+        })
     }
 }

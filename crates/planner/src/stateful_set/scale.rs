@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
-use super::identity::{identity_matches, new_pod, repair_identity, revision_label};
+use super::identity::{identity_matches, new_pod, ordinal_of, pod_revision, repair_identity, revision_label};
 use super::storage::{self, Blocked, Retention};
-use super::{Replica, View, reasons};
+use super::{Replica, View, reasons, wait_for_pod};
 use crate::objects::{delete, is_terminating, name, namespace};
 use crate::plan::{Action, EventType, Plan};
 use crate::pods::{available_in, is_running_and_ready, is_terminal, phase};
@@ -16,14 +16,9 @@ pub(super) const BURST: usize = 500;
 /// Walks the wanted ordinals upward. Says whether the way is free for what comes after: every replica is
 /// available, or nobody asked for order.
 pub(super) fn do_plan_replicas(view: &View<'_, '_>, plan: &mut Plan) -> bool {
-    let mut made = 0;
     for (index, replica) in view.replicas.iter().enumerate() {
         let goes_on = match replica.pod {
-            None if made == BURST => false,
-            None => {
-                made += 1;
-                do_plan_creation(view, replica, plan)
-            }
+            None => do_plan_creation(view, replica, plan),
             Some(pod) => do_plan_pod(view, index, replica, pod, plan),
         };
         if !goes_on && view.is_ordered() {
@@ -132,7 +127,7 @@ fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &P
     match available_in(pod, view.min_ready_seconds(), view.now) {
         None => {
             let message = format!("{} waits until {} is Ready", view.what_waits(index), replica.name);
-            plan.wait(set, pod, reasons::PREDECESSOR_NOT_READY, message);
+            wait_for_pod(set, pod, reasons::PREDECESSOR_NOT_READY, message, plan);
             false
         }
         Some(rest) if !rest.is_zero() => {
@@ -188,7 +183,7 @@ pub(super) fn do_plan_condemned(view: &View<'_, '_>, plan: &mut Plan) {
                 "{} is not Ready, and not the only one: it goes once it is Ready, or when you delete it",
                 replica.name
             );
-            plan.wait(set, pod, reasons::CONDEMNED_UNHEALTHY, message);
+            wait_for_pod(set, pod, reasons::CONDEMNED_UNHEALTHY, message, plan);
         } else if storage::when_scaled(set) != "Delete" || claims_settled(view, replica, pod) {
             // Claims that go with the pod must have it as their owner first: `do_plan_retention` sees to that,
             // and the pod is for the next plan.
@@ -247,21 +242,33 @@ impl View<'_, '_> {
         (template, self.revisions.update_name())
     }
 
-    /// Whether pods of this ordinal are kept at the current revision (`isCurrentRevisionNeeded`).
+    /// Whether a pod of this ordinal is made from the current revision (`isCurrentRevisionNeeded`).
     fn needs_current_revision(&self, ordinal: i64) -> bool {
+        if self.is_paused() && !self.is_updated_below(ordinal) {
+            return true;
+        }
         if !self.is_rolling_update() {
             return false;
         }
         match self.partition() {
-            Some(partition) => ordinal < self.start + partition,
+            Some(partition) => self.rank(ordinal) < partition,
             // Without a `rollingUpdate` section upstream goes by how many are left at the current revision.
             None => {
-                let current = revision_label(self.revisions.current_name());
-                let left = self.snapshot.pods.iter().filter(|pod| {
-                    !is_terminating(&pod.metadata) && super::identity::pod_revision(pod) == current
-                });
-                ordinal < self.start + i64::try_from(left.count()).unwrap_or(i64::MAX)
+                let left = self.pods_of_revision(self.revisions.current_name()).count();
+                self.rank(ordinal) < i64::try_from(left).unwrap_or(i64::MAX)
             }
         }
+    }
+
+    /// Whether an update, which comes from above, has passed this ordinal.
+    fn is_updated_below(&self, ordinal: i64) -> bool {
+        self.pods_of_revision(self.revisions.update_name())
+            .any(|pod| ordinal_of(self.snapshot.set, pod).is_some_and(|updated| updated < ordinal))
+    }
+
+    fn pods_of_revision(&self, revision: &str) -> impl Iterator<Item = &Pod> {
+        let label = revision_label(revision);
+        let stay = self.snapshot.pods.iter().copied().filter(|pod| !is_terminating(&pod.metadata));
+        stay.filter(move |pod| pod_revision(pod) == label)
     }
 }

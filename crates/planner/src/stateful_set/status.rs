@@ -3,26 +3,36 @@
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::View;
-use super::identity::{pod_revision, replicas, revision_label};
+use super::identity::{pod_revision, revision_label};
+use super::{View, conditions, replicas};
 use crate::objects::is_terminating;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, EventType, Plan};
 use crate::pods::{is_available, is_running_and_ready};
-use crate::world::to_value;
+use crate::world::{object_ref, to_value};
 
-/// Writes the status when it says something else than before.
+/// Writes the status when it says something else than before. Comes last: conditions tell of the whole plan.
 pub(super) fn do_plan_status(view: &View<'_, '_>, plan: &mut Plan) {
     let set = view.snapshot.set;
-    let status = status(view);
-    if set.status.as_ref() != Some(&status) {
-        let mut object = (*set).clone();
-        object.status = Some(status);
-        plan.actions.push(Action::ReplaceStatus(to_value(&object)));
+    let status = status(view, plan);
+    if set.status.as_ref() == Some(&status) {
+        return;
+    }
+    let stalled = |status: &'_ StatefulSetStatus| {
+        let held = conditions::held(status.conditions.as_deref()?, conditions::STALLED)?;
+        Some(held.message.clone().unwrap_or_default())
+    };
+    let before = set.status.as_ref().and_then(stalled);
+    let news = stalled(&status).filter(|_| before.is_none());
+    let mut object = (*set).clone();
+    object.status = Some(status);
+    plan.actions.push(Action::ReplaceStatus(to_value(&object)));
+    if let Some(message) = news {
+        plan.record(&object_ref(set), EventType::Warning, conditions::STALLED, message);
     }
 }
 
-/// The status of the set as it is now. Conditions are somebody else's and stay as they are.
-fn status(view: &View<'_, '_>) -> StatefulSetStatus {
+/// The status of the set as it is now.
+fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
     let set = view.snapshot.set;
     let pods = &view.snapshot.pods;
     let count = |counts: &dyn Fn(&Pod) -> bool| {
@@ -42,6 +52,7 @@ fn status(view: &View<'_, '_>) -> StatefulSetStatus {
     if updated == wanted && ready == wanted && all == wanted {
         current = update;
     }
+    let available_wanted = view.available_count();
     StatefulSetStatus {
         observed_generation: set.metadata.generation,
         replicas: all,
@@ -52,7 +63,7 @@ fn status(view: &View<'_, '_>) -> StatefulSetStatus {
         current_revision: Some(current.to_owned()),
         update_revision: Some(update.to_owned()),
         collision_count: Some(view.revisions.collision_count),
-        conditions: set.status.as_ref().and_then(|s| s.conditions.clone()),
+        conditions: Some(conditions::conditions(view, available_wanted, plan)),
     }
 }
 

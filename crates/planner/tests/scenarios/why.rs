@@ -57,7 +57,7 @@ fn a_set_waits_for_a_pod_in_a_crash_loop() {
     );
     sim.tick(12);
     insta::assert_snapshot!(why(&sim, "statefulset/web"), @r#"
-    statefulset/web: web-2 waits until web-1 is Ready
+    statefulset/web: web-2 waits until web-1 is Ready (waiting for 12s)
     └ pod/web-1 is not Ready
       └ container web is in CrashLoopBackOff (3 restarts, next in 68 s)
         └ container web ended with exit code 1 (Error) 12s ago
