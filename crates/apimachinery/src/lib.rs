@@ -24,6 +24,7 @@
 
 pub mod field;
 pub mod fields;
+pub mod inject;
 pub mod labels;
 pub mod meta;
 pub mod names;
@@ -34,3 +35,4 @@ pub mod quantity;
 pub mod schema;
 pub mod status;
 pub mod time;
+pub mod yaml;

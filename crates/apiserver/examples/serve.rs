@@ -4,12 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
 use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
 use apiserver::pki::Pki;
 use apiserver::{ApiServer, Config};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
 
 struct Echo;
 
@@ -42,6 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         store: Arc::new(store::Memory::new()),
         service_cidr: "10.43.0.0/16".to_owned(),
         streams: Arc::new(Echo),
+        clock: Clock::new(Timestamp::now),
+        random: Random::seeded(1),
     });
     api.bootstrap().await?;
     let listener = apiserver::bind(address).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -39,6 +40,10 @@ pub struct Config {
     pub service_cidr: String,
     /// Where logs and exec come from.
     pub streams: Arc<dyn NodeStreams>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Chance: uids, generated names, how long a watch may last.
+    pub random: Random,
 }
 
 /// The Kubernetes API over a store. Cheap to clone: all clones are one server.
@@ -71,6 +76,8 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// The connection, when it can be taken over for a WebSocket.
     pub(crate) upgrade: Option<OnUpgrade>,
+    /// The time of day.
+    pub(crate) clock: Clock,
 }
 
 impl ApiServer {
@@ -127,6 +134,14 @@ impl ApiServer {
 
     pub(crate) fn service_cidr(&self) -> &str {
         &self.inner.config.service_cidr
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.config.clock
+    }
+
+    pub(crate) fn random(&self) -> &Random {
+        &self.inner.config.random
     }
 
     pub(crate) fn admission_lock(&self) -> &Mutex<()> {
@@ -258,6 +273,7 @@ where
                 headers: parts.headers,
                 body,
                 upgrade: parts.extensions.remove::<OnUpgrade>(),
+                clock: api.clock().clone(),
             };
             Ok(api.answer(route, request).await)
         })

@@ -16,7 +16,7 @@ impl ApiServer {
     pub async fn expire(&self) {
         loop {
             tokio::time::sleep(ROUND).await;
-            self.expire_once(Timestamp::now()).await;
+            self.expire_once(self.clock().now()).await;
         }
     }
 
@@ -53,6 +53,7 @@ impl ApiServer {
 mod tests {
     use std::sync::Arc;
 
+    use apimachinery::inject::{Clock, Random};
     use apimachinery::status::Status;
     use serde_json::json;
     use store::{Durability, Expect, Memory, Store, Write};
@@ -97,6 +98,8 @@ mod tests {
             store: Arc::clone(&store),
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(NoNode),
+            clock: Clock::new(|| Timestamp::UNIX_EPOCH),
+            random: Random::seeded(1),
         });
         api.expire_once("2026-01-01T02:00:00Z".parse().unwrap()).await;
         let left = store.list("/", None, 0, None).await.unwrap().items;

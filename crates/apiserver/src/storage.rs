@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
+use apimachinery::inject::Random;
 use apimachinery::meta::ObjectExt;
 use apimachinery::names;
 use apimachinery::status::Status;
 use bytes::Bytes;
-use jiff::Timestamp;
-use rand::Rng;
 use registry::{ClusterView, Kind, Scope};
 use serde_json::{Value, json};
 use store::{Durability, Error, Expect, Revision, Write};
@@ -77,7 +76,7 @@ impl ApiServer {
         }
         for attempt in 1.. {
             let mut named = object.clone();
-            let name = names::generate_name(object.meta_str("generateName"), &random_suffix());
+            let name = names::generate_name(object.meta_str("generateName"), &random_suffix(self.random()));
             named.meta_mut().insert("name".to_owned(), name.into());
             match self.make_named(target, named, dry_run, warnings).await {
                 Err(status) if status.reason == "AlreadyExists" && attempt < MAX_NAME_ATTEMPTS => {}
@@ -96,8 +95,8 @@ impl ApiServer {
     ) -> Result<Stored, Status> {
         let kind = target.kind;
         let target = Target { name: object.name().to_owned(), ..target.clone() };
-        let uid = uuid::Uuid::new_v4().to_string();
-        life::begin(kind, &mut object, &target.namespace, Timestamp::now(), uid);
+        let uid = uuid::Builder::from_random_bytes(self.random().bytes()).into_uuid().to_string();
+        life::begin(kind, &mut object, &target.namespace, self.clock().now(), uid);
         kind.strategy.set_defaults(&mut object);
         kind.strategy.prepare_for_create(&mut object);
         if kind.scope == Scope::Namespaced {
@@ -309,9 +308,12 @@ pub(crate) fn too_large_version(asked: Revision, newest: Revision) -> Status {
     status
 }
 
-fn random_suffix() -> String {
-    let mut rng = rand::rng();
-    (0..NAME_SUFFIX).map(|_| char::from(NAME_ALPHABET[rng.random_range(0..NAME_ALPHABET.len())])).collect()
+fn random_suffix(random: &Random) -> String {
+    let letter = |_| {
+        let drawn = usize::try_from(random.below(NAME_ALPHABET.len() as u64)).unwrap_or(0);
+        char::from(NAME_ALPHABET[drawn])
+    };
+    (0..NAME_SUFFIX).map(letter).collect()
 }
 
 struct View {

@@ -1,5 +1,6 @@
 //! Objects as clients asked to see them: whole, as rows of a table, or their metadata alone.
 
+use apimachinery::inject::Clock;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,6 +16,8 @@ pub(crate) struct Renderer {
     kind: &'static Kind,
     form: Form,
     prefix: String,
+    /// Ages in tables are told as of now.
+    clock: Clock,
 }
 
 /// `meta/v1.ListMeta`.
@@ -41,8 +44,8 @@ impl ListMeta {
 }
 
 impl Renderer {
-    pub(crate) fn new(kind: &'static Kind, form: Form) -> Self {
-        Self { kind, form, prefix: codec::prefix(kind) }
+    pub(crate) fn new(kind: &'static Kind, form: Form, clock: Clock) -> Self {
+        Self { kind, form, prefix: codec::prefix(kind), clock }
     }
 
     /// One object as a whole answer.
@@ -59,7 +62,7 @@ impl Renderer {
             Form::Object => codec::write_object(out, &self.prefix, &stored.bytes, stored.revision),
             Form::Partial => put(out, &partial(&codec::decode(stored)?)),
             Form::Table(include) => {
-                let row = self.row(stored, include, Timestamp::now())?;
+                let row = self.row(stored, include, self.clock.now())?;
                 let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
                 put(out, &self.table(&meta, &[row], with_columns));
             }
@@ -88,7 +91,7 @@ impl Renderer {
                 })?;
             }
             Form::Table(include) => {
-                let now = Timestamp::now();
+                let now = self.clock.now();
                 let rows: Result<Vec<Value>, Status> =
                     items.iter().map(|item| self.row(item, include, now)).collect();
                 put(&mut out, &self.table(meta, &rows?, true));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::meta::ObjectExt;
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use planner::{Action, ObjectRef, Plan};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::informers::Informers;
 use crate::paths::{Part, collection_path, object_path};
 use crate::recorder::Recorder;
+use crate::request::send_json;
 
 /// Why an action was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -103,24 +104,24 @@ impl Executor {
             Action::Create(object) => {
                 let target = reference(object);
                 let path = collection_path(&target.api_version, &target.kind, &target.namespace);
-                self.send("create", &target, Method::POST, path, "application/json", object).await
+                self.send("create", &target, Method::POST, path, object).await
             }
             Action::Replace(object) => self.put(object, Part::Whole).await,
             Action::ReplaceStatus(object) => self.put(object, Part::Status).await,
             Action::Patch { target, patch } => {
                 let path = object_path(target, Part::Whole);
-                self.send("patch", target, Method::PATCH, path, "application/merge-patch+json", patch).await
+                self.send("patch", target, Method::PATCH, path, patch).await
             }
             Action::PatchStatus { target, patch } => {
                 let path = object_path(target, Part::Status);
-                self.send("patch", target, Method::PATCH, path, "application/merge-patch+json", patch).await
+                self.send("patch", target, Method::PATCH, path, patch).await
             }
             Action::Finalize(namespace) => self.put(namespace, Part::Finalize).await,
             Action::ExpectGone(target) => self.expect_gone(target).await,
             Action::Delete { target, resource_version, grace_period } => {
                 let options = delete_options(target, resource_version.as_deref(), *grace_period);
                 let path = object_path(target, Part::Whole);
-                self.send("delete", target, Method::DELETE, path, "application/json", &options).await
+                self.send("delete", target, Method::DELETE, path, &options).await
             }
             Action::Bind { pod, node } => {
                 let binding = json!({
@@ -129,7 +130,7 @@ impl Executor {
                     "target": {"apiVersion": "v1", "kind": "Node", "name": node},
                 });
                 let path = object_path(pod, Part::Binding);
-                self.send("bind", pod, Method::POST, path, "application/json", &binding).await
+                self.send("bind", pod, Method::POST, path, &binding).await
             }
             Action::Record { about, event_type, reason, message } => {
                 self.recorder.record(about, *event_type, reason, message);
@@ -145,8 +146,7 @@ impl Executor {
             what: format!("{} {}/{}", target.kind, target.namespace, target.name),
             source,
         };
-        let request = Request::get(path).body(Vec::new()).map_err(|e| failed(kube::Error::HttpError(e)))?;
-        match self.client.request::<Value>(request).await {
+        match send_json(&self.client, Method::GET, &path, &Value::Null).await {
             Ok(object) if object.uid() != target.uid => Ok(()),
             Ok(object) => {
                 self.informers.observe(object);
@@ -164,14 +164,13 @@ impl Executor {
     /// When the API refuses it.
     pub async fn patch_status(&self, target: &ObjectRef, patch: &Value) -> Result<(), ExecuteError> {
         let path = object_path(target, Part::Status);
-        self.send("update the status of", target, Method::PATCH, path, "application/merge-patch+json", patch)
-            .await
+        self.send("update the status of", target, Method::PATCH, path, patch).await
     }
 
     async fn put(&self, object: &Value, part: Part) -> Result<(), ExecuteError> {
         let target = reference(object);
         let path = object_path(&target, part);
-        self.send("update", &target, Method::PUT, path, "application/json", object).await
+        self.send("update", &target, Method::PUT, path, object).await
     }
 
     async fn send(
@@ -180,7 +179,6 @@ impl Executor {
         target: &ObjectRef,
         method: Method,
         path: Option<String>,
-        content_type: &str,
         body: &Value,
     ) -> Result<(), ExecuteError> {
         let path = path.ok_or_else(|| unknown_kind(target))?;
@@ -189,13 +187,7 @@ impl Executor {
             what: format!("{} {}/{}", target.kind, target.namespace, target.name),
             source,
         };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, content_type)
-            .body(body.to_string().into_bytes())
-            .map_err(|e| failed(kube::Error::HttpError(e)))?;
-        let answer: Value = self.client.request(request).await.map_err(failed)?;
+        let answer = send_json(&self.client, method, &path, body).await.map_err(failed)?;
         self.informers.observe(answer);
         Ok(())
     }

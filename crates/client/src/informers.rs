@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use http::Request;
+use http::{Method, Request};
 use kube::Client;
 use kube::core::WatchEvent;
 use planner::world::KindName;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::paths::collection_path;
+use crate::request::send_json;
 
 /// The first pause after a failed list or watch; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -111,8 +112,7 @@ impl Informers {
 
     async fn list(&self, kind: KindName) -> Result<u64, kube::Error> {
         let path = collection_path(kind.0, kind.1, "").unwrap_or_default();
-        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        let mut list: Value = self.client.request(request).await?;
+        let mut list = send_json(&self.client, Method::GET, &path, &Value::Null).await?;
         let revision = list["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0);
         let items = match list["items"].take() {
             Value::Array(items) => items,

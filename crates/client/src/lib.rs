@@ -9,8 +9,10 @@ mod execute;
 mod informers;
 mod paths;
 mod recorder;
+mod request;
 
 pub use execute::{ExecuteError, Executor};
 pub use informers::Informers;
 pub use paths::{Part, collection_path, object_path};
 pub use recorder::Recorder;
+pub use request::send_json;

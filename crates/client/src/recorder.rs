@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::SystemTime;
 
-use http::{Method, Request};
+use apimachinery::inject::Clock;
+use http::Method;
 use jiff::Timestamp;
 use kube::Client;
 use planner::{EventType, ObjectRef};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::paths::collection_path;
+use crate::request::send_json;
 
 /// Events waiting to be written; more are dropped, with a warning in the log.
 const QUEUE: usize = 4096;
@@ -26,13 +27,14 @@ struct Entry {
     event_type: EventType,
     reason: String,
     message: String,
-    at: SystemTime,
+    at: Timestamp,
 }
 
 /// Writes events in the background, in order. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Entry>,
+    clock: Clock,
 }
 
 struct Known {
@@ -42,7 +44,7 @@ struct Known {
 
 impl Recorder {
     /// A recorder whose events come from `component` (`statefulset-controller`, `kubelet`) on `host`.
-    pub fn new(client: Client, component: &'static str, host: &str) -> Self {
+    pub fn new(client: Client, component: &'static str, host: &str, clock: Clock) -> Self {
         let (queue, mut entries) = mpsc::channel::<Entry>(QUEUE);
         let source = json!({"component": component, "host": host});
         tokio::spawn(async move {
@@ -56,7 +58,7 @@ impl Recorder {
                 }
             }
         });
-        Self { queue }
+        Self { queue, clock }
     }
 
     /// Notes an event. Never waits.
@@ -66,7 +68,7 @@ impl Recorder {
             event_type,
             reason: reason.to_owned(),
             message: message.to_owned(),
-            at: SystemTime::now(),
+            at: self.clock.now(),
         };
         if self.queue.try_send(entry).is_err() {
             tracing::warn!("event dropped: {reason} of {} {}", about.kind, about.name);
@@ -81,21 +83,20 @@ async fn write(
     entry: &Entry,
 ) -> Result<(), kube::Error> {
     let id = identity(entry);
-    let at = Timestamp::try_from(entry.at).unwrap_or_default();
-    let time = apimachinery::time::format_seconds(at);
+    let time = apimachinery::time::format_seconds(entry.at);
     let namespace = if entry.about.namespace.is_empty() { "default" } else { &entry.about.namespace };
     let collection = collection_path("v1", "Event", namespace).unwrap_or_default();
     if let Some(seen) = known.get_mut(&id) {
         seen.count += 1;
         let patch = json!({"count": seen.count, "lastTimestamp": time});
-        match send(client, Method::PATCH, &format!("{collection}/{}", seen.name), &patch).await {
+        match send_json(client, Method::PATCH, &format!("{collection}/{}", seen.name), &patch).await {
             // Somebody removed it: it begins anew.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            other => return other,
+            other => return other.map(|_| ()),
         }
     }
     // As upstream names events: the moment in the name is exact, the timestamps are whole seconds.
-    let name = event_name(&entry.about.name, u64::try_from(at.as_nanosecond()).unwrap_or(id));
+    let name = event_name(&entry.about.name, u64::try_from(entry.at.as_nanosecond()).unwrap_or(id));
     let event = json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
@@ -108,7 +109,7 @@ async fn write(
         "reportingComponent": source["component"], "reportingInstance": source["host"],
         "count": 1, "firstTimestamp": time, "lastTimestamp": time,
     });
-    send(client, Method::POST, &collection, &event).await?;
+    send_json(client, Method::POST, &collection, &event).await?;
     known.insert(id, Known { name, count: 1 });
     Ok(())
 }
@@ -121,18 +122,6 @@ fn event_name(about: &str, unique: u64) -> String {
     let about = about.get(about.len().saturating_sub(room)..).unwrap_or_default();
     let about = about.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     if about.is_empty() { suffix } else { format!("{about}.{suffix}") }
-}
-
-async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Result<(), kube::Error> {
-    let content_type =
-        if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(http::header::CONTENT_TYPE, content_type)
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    client.request::<Value>(request).await.map(|_| ())
 }
 
 fn identity(entry: &Entry) -> u64 {

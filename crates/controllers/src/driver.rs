@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use apimachinery::inject::Clock;
 use client::{ExecuteError, Executor, Informers, Recorder};
 use futures::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::Client;
 use planner::{Key, Object, Planner, World};
 
@@ -30,26 +31,29 @@ struct Controller {
     executor: Executor,
     queue: Queue<Key>,
     failures: Mutex<HashMap<Key, u32>>,
+    clock: Clock,
 }
 
 /// Runs `planners` against the API behind `client` until `shutdown` resolves. The informers must be running.
-/// `host` is named as the source of events.
+/// `host` is named as the source of events; plans are made as of what `clock` says.
 pub async fn run(
     planners: &[&'static dyn Planner],
     client: Client,
     informers: Arc<Informers>,
     host: &str,
+    clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
     for planner in planners.iter().copied() {
-        let recorder = Recorder::new(client.clone(), planner.name(), host);
+        let recorder = Recorder::new(client.clone(), planner.name(), host, clock.clone());
         let controller = Arc::new(Controller {
             planner,
             informers: Arc::clone(&informers),
             executor: Executor::new(client.clone(), Arc::clone(&informers), recorder),
             queue: Queue::new(),
             failures: Mutex::default(),
+            clock: clock.clone(),
         });
         controller.listen();
         for _ in 0..WORKERS {
@@ -97,8 +101,7 @@ impl Controller {
     }
 
     async fn step(&self, key: &Key) {
-        let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-        let plan = self.planner.plan(&self.informers.world(), key, now);
+        let plan = self.planner.plan(&self.informers.world(), key, self.clock.now());
         if let Some(after) = plan.requeue_after {
             self.queue.add_after(key.clone(), after.max(SignedDuration::ZERO).unsigned_abs());
         }

@@ -88,6 +88,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             };
             match sleep {
                 Some(at) => tokio::select! {
+                    biased;
                     () = notified => {}
                     () = tokio::time::sleep_until(at) => {}
                 },

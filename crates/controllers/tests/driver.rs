@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use apimachinery::inject::Clock;
 use client::Informers;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -80,7 +81,9 @@ fn planner(plan: impl Fn(&Key) -> Plan + Send + Sync + 'static) -> &'static dyn 
 
 fn drive(planner: &'static dyn Planner, client: Client, informers: &Arc<Informers>) {
     let informers = Arc::clone(informers);
-    tokio::spawn(async move { controllers::run(&[planner], client, informers, "here", pending()).await });
+    tokio::spawn(async move {
+        controllers::run(&[planner], client, informers, "here", Clock::new(Timestamp::now), pending()).await;
+    });
 }
 
 /// A planner that says which names it was asked to plan.

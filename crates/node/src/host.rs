@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use apimachinery::inject::Clock;
 use client::{Executor, Informers, Recorder};
 use images::{ImageStore, Mirror};
 use jiff::Timestamp;
@@ -81,7 +82,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(config: Config, parts: Parts) -> Self {
-        let recorder = Recorder::new(parts.client.clone(), "kubelet", &config.name);
+        let recorder = Recorder::new(parts.client.clone(), "kubelet", &config.name, Clock::new(now));
         let executor = Executor::new(parts.client.clone(), Arc::clone(&parts.informers), recorder.clone());
         Self {
             host_ip: config.host_ip.to_string(),

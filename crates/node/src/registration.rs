@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request};
+use client::send_json;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::host::{Host, now};
@@ -103,17 +104,6 @@ fn disk_bytes(host: &Host) -> u64 {
     rustix::fs::statvfs(dir).map_or(0, |figures| figures.f_blocks * figures.f_frsize)
 }
 
-async fn send(host: &Host, method: Method, path: &str, body: &Value) -> Result<Value, kube::Error> {
-    let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(http::header::CONTENT_TYPE, kind)
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    host.client.request(request).await
-}
-
 fn missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
@@ -124,7 +114,7 @@ fn exists(error: &kube::Error) -> bool {
 
 /// Makes the node's object, or brings it up to date; it is Ready when this returns.
 pub(crate) async fn register(host: &Host) -> Result<(), kube::Error> {
-    match send(host, Method::POST, "/api/v1/nodes", &node(host)).await {
+    match send_json(&host.client, Method::POST, "/api/v1/nodes", &node(host)).await {
         Ok(_) => {}
         Err(error) if exists(&error) => {}
         Err(error) => return Err(error),
@@ -135,9 +125,9 @@ pub(crate) async fn register(host: &Host) -> Result<(), kube::Error> {
 
 async fn refresh(host: &Host) -> Result<(), kube::Error> {
     let path = format!("/api/v1/nodes/{}", host.config.name);
-    let held = send(host, Method::GET, &path, &Value::Null).await?;
+    let held = send_json(&host.client, Method::GET, &path, &Value::Null).await?;
     let patch = json!({"status": status(host, Some(&held))});
-    send(host, Method::PATCH, &format!("{path}/status"), &patch).await.map(|_| ())
+    send_json(&host.client, Method::PATCH, &format!("{path}/status"), &patch).await.map(|_| ())
 }
 
 async fn renew(host: &Host) -> Result<(), kube::Error> {
@@ -148,8 +138,10 @@ async fn renew(host: &Host) -> Result<(), kube::Error> {
         "spec": {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS,
             "renewTime": apimachinery::time::format_micros(now())},
     });
-    match send(host, Method::PATCH, &format!("{LEASES}/{name}"), &lease).await {
-        Err(error) if missing(&error) => send(host, Method::POST, LEASES, &lease).await.map(|_| ()),
+    match send_json(&host.client, Method::PATCH, &format!("{LEASES}/{name}"), &lease).await {
+        Err(error) if missing(&error) => {
+            send_json(&host.client, Method::POST, LEASES, &lease).await.map(|_| ())
+        }
         other => other.map(|_| ()),
     }
 }

@@ -15,9 +15,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use apimachinery::inject::{Clock, Random};
 use apiserver::ApiServer;
 use apiserver::pki::Pki;
 use images::Mirror;
+use jiff::Timestamp;
 use network::{Ipv4Cidr, Network};
 use nix::sys::stat::{Mode, umask};
 use store::{Embedded, Store};
@@ -197,6 +199,8 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
         store: Arc::clone(&store) as Arc<dyn Store>,
         service_cidr: up.service_cidr.to_string(),
         streams: Arc::new(link.clone()),
+        clock: Clock::new(Timestamp::now),
+        random: Random::new(rand::random),
     });
     let _ = running.api.set((api.clone(), store));
     api.bootstrap().await.map_err(|status| anyhow!("cannot make the first objects: {status}"))?;

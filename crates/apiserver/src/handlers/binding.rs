@@ -2,7 +2,6 @@
 
 use apimachinery::status::Status;
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::{ApiServer, Request};
@@ -27,7 +26,7 @@ pub(crate) async fn binding(api: &ApiServer, request: &Request, target: &Target)
         target
             .kind
             .strategy
-            .bind(&mut new, &binding, Timestamp::now())
+            .bind(&mut new, &binding, request.clock.now())
             .map_err(|why| Status::conflict(&format!("{resource}/binding"), &target.name, &why))?;
         Ok(new)
     };

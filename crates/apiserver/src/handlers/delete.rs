@@ -60,7 +60,7 @@ pub(crate) async fn delete_object(
         let current = api.read(target).await?;
         let object = codec::decode(&current)?;
         check_preconditions(target, &object, options)?;
-        let done = match plan(target, object, options, Timestamp::now()) {
+        let done = match plan(target, object, options, api.clock().now()) {
             Step::Nothing => return Ok(Outcome::Kept(current)),
             Step::Remove if options.dry_run => return Ok(Outcome::Removed(current)),
             Step::Remove => api

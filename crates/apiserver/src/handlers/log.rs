@@ -19,7 +19,7 @@ use crate::route::Target;
 const TEXT: &str = "text/plain";
 
 pub(crate) async fn log(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
-    let options = log_options(&request.query, Timestamp::now())?;
+    let options = log_options(&request.query, request.clock.now())?;
     let pod = codec::decode(&api.read(target).await?)?;
     let container = container::choose(&pod, request.query.get("container"))?;
     if container.node.is_empty() {

@@ -29,7 +29,8 @@ use crate::table::Renderer;
 
 /// How the client wants objects of the target's kind.
 fn renderer(request: &Request, target: &Target) -> Renderer {
-    Renderer::new(target.kind, negotiate::form(&request.headers, request.query.get("includeObject")))
+    let form = negotiate::form(&request.headers, request.query.get("includeObject"));
+    Renderer::new(target.kind, form, request.clock.clone())
 }
 
 /// The answer that shows one object.

@@ -10,7 +10,6 @@ use apimachinery::status::Status;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use http::StatusCode;
-use rand::Rng;
 use serde_json::{Value, json};
 use store::{Event, Revision, Watch, WatchItem};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -29,8 +28,10 @@ use crate::table::Renderer;
 
 /// How often a client that allows bookmarks gets one.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
-/// How long a watch lives when the client does not say (upstream: `--min-request-timeout`, up to twice that).
-const DEFAULT_TIMEOUT_SECONDS: std::ops::Range<u64> = 1800..3600;
+/// How long a watch lives at the least when the client does not say (upstream: `--min-request-timeout`).
+const DEFAULT_TIMEOUT_SECONDS: u64 = 1800;
+/// How much longer it lives at the most: so that not all come back at once.
+const DEFAULT_TIMEOUT_SPREAD: u64 = 1800;
 /// Events that are ready together travel in one piece of about this many bytes.
 const PIECE: usize = 64 << 10;
 /// The annotation of the bookmark that ends the initial events.
@@ -44,7 +45,7 @@ pub(crate) async fn watch(api: &ApiServer, request: &Request, target: &Target) -
     let selection = Selection::from_query(target.kind, &request.query)?;
     let start = Start::from_request(api, request)?;
     let seconds: u64 = match request.query.number("timeoutSeconds")? {
-        None | Some(0) => rand::rng().random_range(DEFAULT_TIMEOUT_SECONDS),
+        None | Some(0) => DEFAULT_TIMEOUT_SECONDS + api.random().below(DEFAULT_TIMEOUT_SPREAD),
         Some(seconds) => seconds,
     };
     let (initial, revision) = match start.revision {
@@ -64,7 +65,7 @@ pub(crate) async fn watch(api: &ApiServer, request: &Request, target: &Target) -
     let feed = Feed {
         lines: Lines {
             target: target.clone(),
-            renderer: Renderer::new(target.kind, form),
+            renderer: Renderer::new(target.kind, form, request.clock.clone()),
             form,
             selection,
             columns_told: false,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
 use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
 use apiserver::{ApiServer, Body, Config, UserInfo};
@@ -11,6 +12,7 @@ use futures::{FutureExt, StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tower::Service;
@@ -50,6 +52,8 @@ impl Harness {
             store: Arc::clone(&store) as _,
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(FakeNode),
+            clock: Clock::new(Timestamp::now),
+            random: Random::seeded(1),
         });
         api.bootstrap().await.expect("bootstrapped");
         Self { api, store }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
 use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
 use apiserver::pki::Pki;
@@ -11,6 +12,7 @@ use apiserver::{ApiServer, Config};
 use async_trait::async_trait;
 use clap::Parser;
 use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::session::Out;
@@ -85,6 +87,8 @@ impl Stead {
             store: Arc::new(store::Memory::new()),
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(Echo),
+            clock: Clock::new(Timestamp::now),
+            random: Random::seeded(1),
         });
         api.bootstrap().await.expect("bootstrapped");
         let listener = apiserver::bind("127.0.0.1:0".parse().expect("an address")).await.expect("bound");

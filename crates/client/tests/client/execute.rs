@@ -4,10 +4,10 @@ use client::{ExecuteError, Executor, Informers, Recorder};
 use planner::{Action, EventType, ObjectRef, Plan};
 use serde_json::{Value, json};
 
-use crate::fake::{Asked, Fake, pod, refusal};
+use crate::fake::{Asked, Fake, clock, pod, refusal};
 
 fn executor(api: &Fake) -> Executor {
-    let recorder = Recorder::new(api.client.clone(), "test-controller", "here");
+    let recorder = Recorder::new(api.client.clone(), "test-controller", "here", clock());
     Executor::new(api.client.clone(), Informers::new(api.client.clone()), recorder)
 }
 
@@ -77,7 +77,7 @@ async fn actions_that_do_not_depend_on_each_other_go_on_and_the_first_failure_is
 async fn what_was_taken_for_gone_and_is_there_makes_the_plan_stale() {
     let api = Fake::new(|_| (200, pod("db-0", 7)));
     let informers = Informers::new(api.client.clone());
-    let recorder = Recorder::new(api.client.clone(), "test-controller", "here");
+    let recorder = Recorder::new(api.client.clone(), "test-controller", "here", clock());
     let executor = Executor::new(api.client.clone(), informers.clone(), recorder);
     let target = |uid: &str| ObjectRef {
         api_version: "v1".into(),

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use apimachinery::inject::Clock;
 use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -117,6 +119,11 @@ async fn answer(
     }
     let body = UnsyncBoxBody::new(Full::new(Bytes::from(value.to_string())));
     Response::builder().status(code).body(body).expect("a response")
+}
+
+/// The machine's clock.
+pub(crate) fn clock() -> Clock {
+    Clock::new(Timestamp::now)
 }
 
 /// A list as of `revision`.

@@ -4,7 +4,7 @@ use client::Recorder;
 use planner::{EventType, ObjectRef};
 use serde_json::json;
 
-use crate::fake::{Asked, Fake, refusal};
+use crate::fake::{Asked, Fake, clock, refusal};
 
 fn about(name: &str) -> ObjectRef {
     ObjectRef {
@@ -23,7 +23,7 @@ fn accept(asked: &Asked) -> (u16, serde_json::Value) {
 #[tokio::test]
 async fn equal_events_are_counted_in_one_object() {
     let mut api = Fake::new(accept);
-    let recorder = Recorder::new(api.client.clone(), "kubelet", "here");
+    let recorder = Recorder::new(api.client.clone(), "kubelet", "here", clock());
     for message in ["back-off", "back-off", "another"] {
         recorder.record(&about("db-0"), EventType::Warning, "BackOff", message);
     }
@@ -43,7 +43,7 @@ async fn an_event_that_somebody_removed_begins_anew() {
         "PATCH" => refusal(404, "NotFound"),
         _ => accept(asked),
     });
-    let recorder = Recorder::new(api.client.clone(), "kubelet", "here");
+    let recorder = Recorder::new(api.client.clone(), "kubelet", "here", clock());
     for _ in 0..2 {
         recorder.record(&about("db-0"), EventType::Normal, "Started", "Started container db");
     }
@@ -57,7 +57,7 @@ async fn an_event_that_somebody_removed_begins_anew() {
 #[tokio::test]
 async fn an_object_with_the_longest_of_names_has_events_too() {
     let mut api = Fake::new(accept);
-    let recorder = Recorder::new(api.client.clone(), "kubelet", "here");
+    let recorder = Recorder::new(api.client.clone(), "kubelet", "here", clock());
     let longest = format!("{}.{}", "a".repeat(15), "b".repeat(237));
     recorder.record(&about(&longest), EventType::Normal, "Scheduled", "assigned");
     let asked = api.next().await;

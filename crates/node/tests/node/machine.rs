@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
 use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
 use apiserver::{ApiServer, UserInfo};
@@ -152,6 +153,8 @@ impl Machine {
             store: Arc::new(store::Memory::new()),
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(NoStreams),
+            clock: Clock::new(jiff::Timestamp::now),
+            random: Random::seeded(1),
         });
         test.block_on(api.bootstrap()).unwrap();
         import_app(dir.path());

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use apimachinery::inject::Clock;
 use apiserver::{ApiServer, UserInfo};
 use client::Informers;
 use dns::Dns;
 use images::ImageStore;
+use jiff::Timestamp;
 use kube::Client;
 use network::Network;
 use node::Node;
@@ -91,7 +93,8 @@ fn start_controllers(client: Client, informers: &Arc<Informers>, host: &str, gro
     group.spawn(Arc::clone(informers).run(group.stop.clone().cancelled_owned()));
     let (informers, stop, host) = (Arc::clone(informers), group.stop.clone(), host.to_owned());
     group.spawn(async move {
-        controllers::run(planner::PLANNERS, client, informers, &host, stop.cancelled()).await;
+        let clock = Clock::new(Timestamp::now);
+        controllers::run(planner::PLANNERS, client, informers, &host, clock, stop.cancelled()).await;
     });
 }
 
