@@ -1,10 +1,13 @@
 //! Bodies into objects: JSON, YAML or protobuf, of the kind that the path says, with known fields only.
 
+use std::fmt::Display;
+
 use apimachinery::protobuf;
 use apimachinery::schema::Schema;
 use apimachinery::schema::check::{self, Checked};
 use apimachinery::schema::strict_json;
 use apimachinery::status::Status;
+use apimachinery::yaml;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use registry::Kind;
@@ -56,17 +59,25 @@ fn parse(request: &Request, api_version: &str, kind: &str) -> Result<(Value, Vec
             let duplicates = parsed.messages().collect();
             Ok((parsed.value, duplicates))
         }
-        "application/yaml" | "application/x-yaml" | "text/yaml" => {
-            let value = serde_yaml_ng::from_slice(body)
-                .map_err(|e| Status::bad_request(format!("couldn't read the body as YAML: {e}")))?;
-            Ok((value, Vec::new()))
-        }
+        "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body),
         PROTOBUF => {
             let value = protobuf::decode(body, Some((api_version, kind)))
                 .map_err(|e| Status::bad_request(e.to_string()))?;
             Ok((value, Vec::new()))
         }
         _ => Err(Status::unsupported_media_type(ACCEPTED)),
+    }
+}
+
+fn parse_yaml(body: &[u8]) -> Result<(Value, Vec<String>), Status> {
+    let fail = |why: &dyn Display| Status::bad_request(format!("couldn't read the body as YAML: {why}"));
+    let text = std::str::from_utf8(body).map_err(|error| fail(&error))?;
+    let parsed = yaml::parse_leniently(text).map_err(|error| fail(&error))?;
+    let duplicates = parsed.duplicates.iter().map(ToString::to_string).collect();
+    let mut documents = parsed.documents.into_iter().filter(|document| !document.is_null());
+    match (documents.next(), documents.next()) {
+        (object, None) => Ok((object.unwrap_or_default(), duplicates)),
+        (_, Some(_)) => Err(fail(&"it holds several documents: send each in a request of its own")),
     }
 }
 

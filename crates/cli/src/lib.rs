@@ -5,7 +5,7 @@
 //! scopes of kinds come from `registry::KINDS`, rows of `get` from the server. **Its one rule: texts, exit codes and
 //! flags are kubectl's, so that scripts and fingers need not relearn**; where kubectl is unclear, we say what to do.
 //!
-//! One file per verb stands in `verbs`; what only thinks (YAML, JSONPath, tables, descriptions, rollout texts) stands
+//! One file per verb stands in `verbs`; what only thinks (JSONPath, tables, descriptions, rollout texts) stands
 //! beside it and touches no network.
 
 mod api;
@@ -27,7 +27,6 @@ mod session;
 mod tests;
 mod timeline;
 mod verbs;
-mod yaml;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -4,13 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use apimachinery::meta::ObjectExt;
+use apimachinery::yaml;
 use serde_json::Value;
 
 use crate::api::Url;
 use crate::error::Error;
 use crate::resource::Resource;
 use crate::session::Session;
-use crate::yaml;
 
 /// What a folder is searched for.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];

@@ -59,8 +59,31 @@ async fn yaml_is_understood() {
     let yaml = "metadata:\n  name: a\ndata:\n  x: 'true'\n";
     let made = api.call("POST", CONFIG_MAPS, &[("content-type", "application/yaml")], yaml).await.expect(201);
     assert_eq!(made["data"], json!({"x": "true"}));
-    let broken = api.call("POST", CONFIG_MAPS, &[("content-type", "application/yaml")], "a: [").await;
-    assert!(broken.refused(400).starts_with("couldn't read the body as YAML"));
+    for (broken, why) in [("a: [", "line 1: "), ("a: 1\n---\nb: 2\n", "it holds several documents")] {
+        let reply = api.call("POST", CONFIG_MAPS, &[("content-type", "application/yaml")], broken).await;
+        let refusal = reply.refused(400);
+        assert!(refusal.starts_with(&format!("couldn't read the body as YAML: {why}")), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn yaml_means_what_kubectl_takes_it_for() {
+    let api = Harness::start().await;
+    let yaml = "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: a\nautomountServiceAccountToken: off\n---\n";
+    let path = "/api/v1/namespaces/default/serviceaccounts";
+    let made = api.call("POST", path, &[("content-type", "application/yaml")], yaml).await.expect(201);
+    assert_eq!(made["automountServiceAccountToken"], false);
+}
+
+#[tokio::test]
+async fn a_field_that_stands_twice_in_yaml_is_refused_when_strict() {
+    let api = Harness::start().await;
+    let body = "metadata:\n  name: a\ndata:\n  x: '1'\n  x: '2'\n";
+    let yaml = [("content-type", "application/yaml")];
+    let reply = api.call("POST", &format!("{CONFIG_MAPS}?fieldValidation=Strict"), &yaml, body).await;
+    assert!(reply.refused(400).contains("strict decoding error: line 5: key \"x\" already set in map"));
+    let reply = api.call("POST", CONFIG_MAPS, &yaml, body).await;
+    assert_eq!(reply.expect(201)["data"]["x"], "2");
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ pub(crate) mod tabwriter;
 use std::str::FromStr;
 
 use apimachinery::meta::ObjectExt;
+use apimachinery::yaml;
 use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::jsonpath::Template;
 use crate::resource::Resource;
 use crate::session::Session;
-use crate::yaml;
 use custom_columns::CustomColumns;
 
 /// What `-o` may say.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::Command;
 
 use apimachinery::meta::ObjectExt;
+use apimachinery::yaml;
 use serde_json::Value;
 
 use super::set::difference;
@@ -13,7 +14,6 @@ use crate::manifests::Files;
 use crate::output::{Report, without_managed_fields};
 use crate::selection::{self, Filters, Found};
 use crate::session::Session;
-use crate::yaml;
 
 /// The editor when the environment names none.
 const EDITOR: &str = "vi";

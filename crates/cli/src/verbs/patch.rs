@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use apimachinery::yaml;
 use serde_json::Value;
 
 use crate::api::PatchType;
@@ -10,7 +11,6 @@ use crate::manifests::Files;
 use crate::output::{DryRun, Report};
 use crate::selection::{self, Filters, Found};
 use crate::session::{Failures, Session};
-use crate::yaml;
 
 /// Flags of `patch`.
 #[derive(Clone, Debug, clap::Args)]

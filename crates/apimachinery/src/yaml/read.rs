@@ -6,19 +6,26 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Value};
 
 use super::scalar;
+use crate::schema::strict_json::MAX_DEPTH;
 
-/// The most values that one file may hold, aliases resolved: a few short lines can otherwise ask for
+/// The most memory that one text may ask for through aliases: a few short lines can otherwise ask for
 /// gigabytes.
-const MOST_VALUES: usize = 2_000_000;
+const MAX_COPIED_BYTES: usize = 64 << 20;
 
-/// Why a text is no YAML.
+/// What a value takes in memory besides its text.
+const VALUE_BYTES: usize = 32;
+
+/// How many duplicates are told; a text full of them is no longer of interest.
+const MAX_DUPLICATES: usize = 100;
+
+/// Why a text is no YAML that stead reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
-pub(crate) struct Error {
+pub struct Error {
     /// Where, counted from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// What is wrong.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 impl From<ScanError> for Error {
@@ -27,11 +34,45 @@ impl From<ScanError> for Error {
     }
 }
 
+/// What was read.
+#[derive(Debug, PartialEq)]
+pub struct Parsed {
+    /// All documents of the text; empty ones are `null`. Of keys that stand twice the last counts, as in Go.
+    pub documents: Vec<Value>,
+    /// The keys that stand twice in a map, in order.
+    pub duplicates: Vec<Duplicate>,
+}
+
+/// A key that stands twice in a map. Its words are upstream's (`goyaml.v2/decode.go`).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: key {key:?} already set in map")]
+pub struct Duplicate {
+    /// Where it stands the second time, counted from 1.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+}
+
 /// All documents of a text; empty ones are `null`.
 ///
 /// # Errors
-/// When the text is no YAML, when a key stands twice in a map, or when it holds far too many values.
-pub(crate) fn parse(text: &str) -> Result<Vec<Value>, Error> {
+/// When the text is no YAML, when a key stands twice in a map, when it nests deeper than [`MAX_DEPTH`], or
+/// when its aliases make far too much of it.
+pub fn parse(text: &str) -> Result<Vec<Value>, Error> {
+    let Parsed { documents, duplicates } = parse_leniently(text)?;
+    match duplicates.into_iter().next() {
+        None => Ok(documents),
+        Some(Duplicate { line, key }) => {
+            Err(Error { line, why: format!("key {key:?} stands twice in this map") })
+        }
+    }
+}
+
+/// As [`parse`], but tells the keys that stand twice beside what was read.
+///
+/// # Errors
+/// As [`parse`], duplicates aside.
+pub fn parse_leniently(text: &str) -> Result<Parsed, Error> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     let mut builder = Builder::default();
@@ -39,7 +80,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Value>, Error> {
         let (event, span) = event?;
         builder.take(event, span)?;
     }
-    Ok(builder.documents)
+    Ok(Parsed { documents: builder.documents, duplicates: builder.duplicates })
 }
 
 /// A collection that is not closed yet.
@@ -58,9 +99,10 @@ enum Key {
 #[derive(Default)]
 struct Builder {
     documents: Vec<Value>,
+    duplicates: Vec<Duplicate>,
     open: Vec<Open>,
     anchors: HashMap<usize, Value>,
-    values: usize,
+    copied_bytes: usize,
 }
 
 impl Builder {
@@ -76,9 +118,12 @@ impl Builder {
                 let value = typed(&text, style, tag.as_deref()).map_err(|why| fail(&why))?;
                 self.place(value, anchor, &fail)?;
             }
-            Event::SequenceStart(_, anchor, _) => self.open.push(Open::List { items: Vec::new(), anchor }),
+            Event::SequenceStart(_, anchor, _) => {
+                self.open(Open::List { items: Vec::new(), anchor }, &fail)?;
+            }
             Event::MappingStart(_, anchor, _) => {
-                self.open.push(Open::Map { fields: BTreeMap::new(), merged: Vec::new(), key: None, anchor });
+                let map = Open::Map { fields: BTreeMap::new(), merged: Vec::new(), key: None, anchor };
+                self.open(map, &fail)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let (value, anchor) = match self.open.pop() {
@@ -91,12 +136,30 @@ impl Builder {
             Event::Alias(anchor) => {
                 let value = self.anchors.get(&anchor).cloned();
                 let value = value.ok_or_else(|| fail("an alias inside the value that it names"))?;
-                self.values += count(&value);
+                self.copied(&value, &fail)?;
                 self.place(value, 0, &fail)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn open(&mut self, collection: Open, fail: &dyn Fn(&str) -> Error) -> Result<(), Error> {
+        self.open.push(collection);
+        if self.open.len() > MAX_DEPTH { Err(fail(&too_deep())) } else { Ok(()) }
+    }
+
+    /// Counts what a copy of the value takes, here.
+    fn copied(&mut self, value: &Value, fail: &dyn Fn(&str) -> Error) -> Result<(), Error> {
+        let Size { bytes, depth } = size(value);
+        self.copied_bytes += bytes;
+        if self.copied_bytes > MAX_COPIED_BYTES {
+            return Err(fail(&format!(
+                "its aliases make more than {MAX_COPIED_BYTES} bytes: write less of it"
+            )));
+        }
+        // Aliases nest what the text does not.
+        if self.open.len() + depth > MAX_DEPTH { Err(fail(&too_deep())) } else { Ok(()) }
     }
 
     fn expects_key(&self) -> bool {
@@ -111,11 +174,8 @@ impl Builder {
 
     /// Puts a finished value where it belongs.
     fn place(&mut self, value: Value, anchor: usize, fail: &dyn Fn(&str) -> Error) -> Result<(), Error> {
-        self.values += 1;
-        if self.values > MOST_VALUES {
-            return Err(fail(&format!("more than {MOST_VALUES} values, aliases resolved: split the file")));
-        }
         if anchor != 0 {
+            self.copied(&value, fail)?;
             self.anchors.insert(anchor, value.clone());
         }
         match self.open.last_mut() {
@@ -125,13 +185,16 @@ impl Builder {
                 None => *key = Some(Key::Field(key_text(&value).ok_or_else(|| {
                     fail("the key of a map must be a word, not a list or a map; is a quote or a brace missing?")
                 })?)),
-                Some(Key::Merge) => match value {
-                    Value::Array(maps) => merged.extend(maps),
-                    map => merged.push(map),
-                },
+                Some(Key::Merge) => {
+                    let maps = if let Value::Array(maps) = value { maps } else { vec![value] };
+                    if !maps.iter().all(Value::is_object) {
+                        return Err(fail("what is merged with << must be a map or a list of maps"));
+                    }
+                    merged.extend(maps);
+                }
                 Some(Key::Field(name)) => {
-                    if fields.contains_key(&name) {
-                        return Err(fail(&format!("key {name:?} stands twice in this map")));
+                    if fields.contains_key(&name) && self.duplicates.len() < MAX_DUPLICATES {
+                        self.duplicates.push(Duplicate { line: fail("").line, key: name.clone() });
                     }
                     fields.insert(name, value);
                 }
@@ -139,6 +202,10 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+fn too_deep() -> String {
+    format!("it nests deeper than {MAX_DEPTH} levels")
 }
 
 /// Keys of JSON are text: `80: x` and `true: x` become that text.
@@ -181,11 +248,29 @@ fn typed(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Str
     if fits { Ok(value) } else { Err(format!("{text:?} is no {}", suffix.unwrap_or_default())) }
 }
 
-fn count(value: &Value) -> usize {
+/// What a value takes: an estimate of its memory, and how deep it nests (0: no collection).
+#[derive(Clone, Copy, Default)]
+struct Size {
+    bytes: usize,
+    depth: usize,
+}
+
+fn size(value: &Value) -> Size {
+    let of_all = |parts: &mut dyn Iterator<Item = (usize, &Value)>| {
+        let start = Size { bytes: VALUE_BYTES, depth: 0 };
+        let inner = parts.fold(start, |all, (key_bytes, part)| {
+            let part = size(part);
+            Size { bytes: all.bytes + key_bytes + part.bytes, depth: all.depth.max(part.depth) }
+        });
+        Size { depth: inner.depth + 1, ..inner }
+    };
     match value {
-        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Object(fields) => 1 + fields.values().map(count).sum::<usize>(),
-        _ => 1,
+        Value::Array(items) => of_all(&mut items.iter().map(|item| (0, item))),
+        Value::Object(fields) => {
+            of_all(&mut fields.iter().map(|(key, value)| (VALUE_BYTES + key.len(), value)))
+        }
+        Value::String(text) => Size { bytes: VALUE_BYTES + text.len(), depth: 0 },
+        _ => Size { bytes: VALUE_BYTES, depth: 0 },
     }
 }
 
@@ -243,12 +328,42 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_two_counts_where_duplicates_are_forgiven() {
+        let parsed = parse_leniently("a: 1\nb: {c: 1, c: 2}\na: 3\n").expect("YAML");
+        assert_eq!(parsed.documents, [json!({"a": 3, "b": {"c": 2}})]);
+        let told: Vec<String> = parsed.duplicates.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["line 2: key \"c\" already set in map", "line 3: key \"a\" already set in map"]);
+    }
+
+    #[test]
+    fn only_maps_are_merged() {
+        assert_eq!(
+            refused("a:\n  <<: 5\n"),
+            "line 2: what is merged with << must be a map or a list of maps"
+        );
+    }
+
+    #[test]
     fn aliases_cannot_ask_for_endless_memory() {
         let mut bomb = "l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let below = vec![format!("*l{}", level - 1); 10].join(", ");
             bomb += &format!("l{level}: &l{level} [{below}]\n");
         }
-        assert!(refused(&bomb).contains("values, aliases resolved"));
+        assert!(refused(&bomb).contains("aliases make more than"));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 1000].join(", "));
+        assert!(refused(&long).contains("aliases make more than"));
+    }
+
+    #[test]
+    fn depth_is_bounded_through_aliases_too() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(&nested(MAX_DEPTH)).is_ok());
+        assert!(refused(&nested(MAX_DEPTH + 1)).contains("nests deeper than"));
+        let half = MAX_DEPTH / 2 + 1;
+        let (open, close) = ("[".repeat(half), "]".repeat(half));
+        assert!(
+            refused(&format!("a: &a {}\nb: {open}*a{close}\n", nested(half))).contains("nests deeper than")
+        );
     }
 }

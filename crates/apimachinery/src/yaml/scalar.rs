@@ -6,7 +6,7 @@ use serde_json::{Number, Value};
 const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// The value of a plain scalar.
-pub(crate) fn resolve(text: &str) -> Value {
+pub(super) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
@@ -78,7 +78,7 @@ fn float(text: &str) -> Option<Number> {
 }
 
 /// Whether a text in plain style would be read back as that same text, by readers of full YAML 1.1 too.
-pub(crate) fn stays_text(text: &str) -> bool {
+pub(super) fn stays_text(text: &str) -> bool {
     resolve(text).is_string() && !is_sexagesimal(text) && !is_moment(text) && !matches!(text, "<<" | "=")
 }
 

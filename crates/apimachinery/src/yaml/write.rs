@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::scalar;
 
 /// The value as a YAML document, with a line break at its end.
-pub(crate) fn to_string(value: &Value) -> String {
+pub fn to_string(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Object(fields) if !fields.is_empty() => block(&mut out, value, 0),
