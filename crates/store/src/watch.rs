@@ -209,6 +209,7 @@ impl Watcher {
                 return None;
             }
             tokio::select! {
+                biased;
                 () = wake => {}
                 _ = self.ticks.changed() => {}
             }
