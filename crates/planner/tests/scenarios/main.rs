@@ -4,11 +4,13 @@
 // Objects are written as literals where they are used.
 #![allow(clippy::needless_pass_by_value)]
 
+mod conditions;
 mod convergence;
 mod creation;
 mod deletion;
 mod endpoints;
 mod garbage;
+mod holds;
 mod judge;
 mod revisions;
 mod scaling;

@@ -1,5 +1,7 @@
 //! Which node a pod gets, and what is said when it gets none.
 
+use k8s_openapi::api::core::v1::{Node, Pod};
+use planner::scheduler::{Rejection, admit};
 use serde_json::{Value, json};
 
 use crate::sim::Sim;
@@ -125,17 +127,104 @@ fn merge(into: &mut Value, change: &Value) {
     }
 }
 
+fn on_port(port: Value) -> Value {
+    json!({"containers": [{"name": "main", "image": "a", "ports": [port]}]})
+}
+
 #[test]
 fn a_host_port_is_given_once() {
-    let port = || {
-        json!({"containers": [{"name": "main", "image": "a",
-                                         "ports": [{"containerPort": 80, "hostPort": 8080}]}]})
+    let check = |held: Value, wanted: Value, expect: &str| {
+        let taken = |sim: &mut Sim| drop(sim.make(pod("first", on_port(held.clone()))));
+        assert_eq!(place(taken, on_port(wanted.clone())), expect, "{held} and then {wanted}");
     };
-    let taken = |sim: &mut Sim| {
-        sim.make(pod("first", port()));
+    let none = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+    let port = |ip: &str, protocol: &str, number: u32| json!({"containerPort": 80, "hostPort": number, "hostIP": ip, "protocol": protocol});
+    let any = port("", "TCP", 8080);
+    check(json!({"containerPort": 80, "hostPort": 8080}), any.clone(), none);
+    check(any.clone(), port("10.0.0.1", "TCP", 8080), none);
+    check(port("10.0.0.1", "TCP", 8080), port("0.0.0.0", "TCP", 8080), none);
+    check(port("10.0.0.1", "TCP", 8080), port("10.0.0.1", "TCP", 8080), none);
+    check(port("10.0.0.1", "TCP", 8080), port("10.0.0.2", "TCP", 8080), "node-a");
+    check(any.clone(), port("", "UDP", 8080), "node-a");
+    check(any.clone(), port("", "TCP", 8081), "node-a");
+    check(any, json!({"containerPort": 8080}), "node-a");
+}
+
+#[test]
+fn a_sidecar_s_host_port_counts_and_an_init_container_s_does_not() {
+    let init = |policy: &str| {
+        let mut container = on_port(json!({"containerPort": 80, "hostPort": 8080}))["containers"][0].take();
+        container["name"] = "init".into();
+        if !policy.is_empty() {
+            container["restartPolicy"] = policy.into();
+        }
+        json!({"initContainers": [container], "containers": [{"name": "main", "image": "a"}]})
     };
-    let expect = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
-    assert_eq!(place(taken, port()), expect);
+    let wanted = on_port(json!({"containerPort": 80, "hostPort": 8080}));
+    let after = |policy: &str| place(|sim| drop(sim.make(pod("first", init(policy)))), wanted.clone());
+    assert_eq!(after(""), "node-a");
+    assert_ne!(after("Always"), "node-a");
+}
+
+/// What a node says to a pod that was bound to it beside one that it has: nothing, or its reason and message.
+fn admitted(held: Value, asked: Value, change: impl FnOnce(&mut Value)) -> String {
+    let typed = |name, spec| serde_json::from_value::<Pod>(pod(name, spec)).expect("a pod");
+    let mut object = node("node-a", json!({"disk": "ssd"}));
+    change(&mut object);
+    let node: Node = serde_json::from_value(object).expect("a node");
+    match admit(&node, [&typed("held", held)], &typed("asked", asked)) {
+        Ok(()) => String::new(),
+        Err(Rejection { reason, message }) => format!("{reason}: {message}"),
+    }
+}
+
+#[test]
+fn a_node_looks_for_itself_at_what_is_bound_to_it() {
+    let check = |held, asked, expect: &str| assert_eq!(admitted(held, asked, |_| {}), expect);
+    let port = || on_port(json!({"containerPort": 80, "hostPort": 8080}));
+    check(json!({}), port(), "");
+    check(
+        port(),
+        port(),
+        "NodePorts: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+    );
+    check(
+        json!({}),
+        json!({"nodeSelector": {"disk": "hdd"}}),
+        "NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+    );
+    check(json!({}), json!({"nodeSelector": {"disk": "ssd"}}), "");
+    check(
+        asking(json!({"cpu": "3"})),
+        asking(json!({"cpu": "1500m"})),
+        "OutOfcpu: Node didn't have enough resource: cpu, requested: 1500, used: 3000, capacity: 4000",
+    );
+    check(
+        json!({}),
+        asking(json!({"memory": "9Gi"})),
+        "OutOfmemory: Node didn't have enough resource: memory, requested: 9663676416, used: 0, \
+         capacity: 8589934592",
+    );
+    check(json!({}), asking(json!({"example.com/gpu": "1"})), "");
+    let full = |node: &mut Value| node["status"]["allocatable"]["pods"] = "1".into();
+    assert_eq!(
+        admitted(json!({}), json!({}), full),
+        "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1"
+    );
+}
+
+#[test]
+fn a_cordon_does_not_keep_a_node_from_taking_what_is_bound_to_it_but_a_taint_that_evicts_does() {
+    let taint = |effect: &'static str| {
+        move |node: &mut Value| {
+            node["spec"] = json!({"unschedulable": true, "taints": [{"key": "db", "effect": effect}]});
+        }
+    };
+    assert_eq!(admitted(json!({}), json!({}), taint("NoSchedule")), "");
+    assert_eq!(
+        admitted(json!({}), json!({}), taint("NoExecute")),
+        "TaintToleration: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+    );
 }
 
 #[test]

@@ -59,6 +59,9 @@ pub(crate) fn perform(sim: &mut Sim, line: &str) {
         "partition" => sim.edit("StatefulSet", "web", |set| {
             set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = number(pod);
         }),
+        "reserve" => annotate(sim, "stead.dev/reserve-ordinals", pod.into()),
+        "pause" => annotate(sim, "stead.dev/paused", "true".into()),
+        "resume" => annotate(sim, "stead.dev/paused", Value::Null),
         "ready" => rest.iter().for_each(|pod| sim.ready(pod)),
         "unready" => sim.pod_status(
             pod,
@@ -103,6 +106,14 @@ pub(crate) fn perform(sim: &mut Sim, line: &str) {
     }
 }
 
+fn annotate(sim: &mut Sim, key: &str, value: Value) {
+    sim.edit("StatefulSet", "web", |set| {
+        set["metadata"]["annotations"][key] = value;
+        let held = set["metadata"]["annotations"].as_object_mut();
+        held.into_iter().for_each(|held| held.retain(|_, value| !value.is_null()));
+    });
+}
+
 fn number(text: &str) -> Value {
     text.parse::<i64>().unwrap_or_else(|_| panic!("{text} is no number")).into()
 }
@@ -119,8 +130,12 @@ fn set(options: &[&str]) -> Value {
                          "spec": {"containers": [{"name": "web", "image": "web:1"}]}},
         },
     });
-    let spec = &mut set["spec"];
     for option in options {
+        if let Some(reserved) = option.strip_prefix("reserve=") {
+            set["metadata"]["annotations"]["stead.dev/reserve-ordinals"] = reserved.into();
+            continue;
+        }
+        let spec = &mut set["spec"];
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match name {
             "replicas" => spec["replicas"] = number(value),
