@@ -14,6 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -29,6 +30,9 @@ use sandbox::{Sandbox, blocking, system};
 
 /// How many events a slow receiver may be behind before it has to look at everything.
 const EVENT_BACKLOG: usize = 1024;
+
+/// How long the first look at what ran before waits for shims that do not answer.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// The longest path of a unix socket: `sun_path`, less its NUL (unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -107,17 +111,31 @@ impl Inner {
             find().map_err(|e| system("looking for sandboxes", e))
         })
         .await?;
-        let mut sandboxes = self.sandboxes.lock().await;
-        let connecting = found.into_iter().map(|(dir, record)| {
-            let sandbox = Arc::new(Sandbox::new(dir, record, hierarchies.clone(), self.events.clone()));
-            async move { sandbox.connect().await.map(|()| sandbox) }
+        let found = found.into_iter().map(|(dir, record)| {
+            Arc::new(Sandbox::new(dir, record, hierarchies.clone(), self.events.clone()))
         });
-        for sandbox in futures::future::try_join_all(connecting).await? {
-            sandboxes.insert(sandbox.id().to_owned(), sandbox);
-        }
+        let found: BTreeMap<_, _> = found.map(|sandbox| (sandbox.id().to_owned(), sandbox)).collect();
+        let connecting = found.values().cloned().map(|sandbox| {
+            tokio::spawn(async move {
+                if let Err(e) = sandbox.connect().await {
+                    tracing::error!("{e}; its pod is left alone until that succeeds");
+                }
+            })
+        });
+        // One that does not answer must not hold up the others: whoever asks for it connects again.
+        let _ = tokio::time::timeout(FIRST_LOOK, futures::future::join_all(connecting)).await;
+        self.sandboxes.lock().await.extend(found);
         Ok(hierarchies)
     }
 
+    /// A sandbox that can be asked.
+    async fn connected(&self, id: &str) -> Result<Arc<Sandbox>, Error> {
+        let sandbox = self.sandbox(id).await?;
+        sandbox.connect().await?;
+        Ok(sandbox)
+    }
+
+    /// A sandbox, whether or not its shim can be reached.
     async fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>, Error> {
         self.ready().await?;
         let found = self.sandboxes.lock().await.get(id).cloned();
@@ -347,21 +365,21 @@ impl Runtime for Oci {
             return Err(system("making a container", format!("{:?} cannot be an id", config.id)));
         }
         let id = sandbox.to_owned();
-        self.to_the_end(|inner| async move { inner.sandbox(&id).await?.create(config).await }).await
+        self.to_the_end(|inner| async move { inner.connected(&id).await?.create(config).await }).await
     }
 
     async fn start_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
-        self.inner.sandbox(sandbox).await?.start(container).await
+        self.inner.connected(sandbox).await?.start(container).await
     }
 
     async fn signal_container(&self, sandbox: &str, container: &str, signal: i32) -> Result<(), Error> {
-        self.inner.sandbox(sandbox).await?.signal(container, signal).await
+        self.inner.connected(sandbox).await?.signal(container, signal).await
     }
 
     async fn remove_container(&self, sandbox: &str, container: &str) -> Result<(), Error> {
         let (id, container) = (sandbox.to_owned(), container.to_owned());
         self.to_the_end(|inner| async move {
-            match inner.sandbox(&id).await {
+            match inner.connected(&id).await {
                 Ok(sandbox) => sandbox.remove(&container).await,
                 Err(Error::NotFound { .. }) => Ok(()),
                 Err(e) => Err(e),
@@ -371,11 +389,11 @@ impl Runtime for Oci {
     }
 
     async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error> {
-        self.inner.sandbox(sandbox).await?.statuses().await
+        self.inner.connected(sandbox).await?.statuses().await
     }
 
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {
-        self.inner.sandbox(sandbox).await?.exec(container, config).await
+        self.inner.connected(sandbox).await?.exec(container, config).await
     }
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {

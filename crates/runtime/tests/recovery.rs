@@ -221,3 +221,29 @@ async fn a_request_that_gets_no_answer_is_an_error_and_kills_nothing() {
     assert!(matches!(state(&*runtime, "a-uid", "c.0").await, ContainerState::Running { .. }));
     runtime.remove_pod_sandbox("a-uid").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_shim_that_cannot_be_reached_does_not_hold_up_the_others() {
+    let machine = Machine::new();
+    let first = machine.daemon();
+    let shim = running(&machine, &first, FOREVER).await;
+    first.run_pod_sandbox(machine.sandbox("b")).await.unwrap();
+    drop(first);
+    // A link to itself: connecting fails, for a reason that says nothing about the shim.
+    let address = machine.path("run/a-uid.sock");
+    fs::rename(&address, machine.path("run/aside")).unwrap();
+    std::os::unix::fs::symlink("a-uid.sock", &address).unwrap();
+    let second = machine.daemon();
+    let pids = second.list_pod_sandboxes().await.unwrap().into_iter().map(|sandbox| sandbox.pid);
+    let pids: Vec<_> = pids.collect();
+    assert_eq!(pids[0], Some(shim), "it is not taken for dead");
+    assert!(pids[1].is_some());
+    assert_eq!(second.containers("b-uid").await.unwrap(), []);
+    let error = second.containers("a-uid").await.unwrap_err().to_string();
+    assert!(error.starts_with("connecting to pod default/a: "), "{error}");
+    fs::rename(machine.path("run/aside"), &address).unwrap();
+    assert!(matches!(state(&*second, "a-uid", "c.0").await, ContainerState::Running { .. }));
+    for sandbox in ["a-uid", "b-uid"] {
+        second.remove_pod_sandbox(sandbox).await.unwrap();
+    }
+}

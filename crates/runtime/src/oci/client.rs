@@ -1,5 +1,6 @@
 //! Talking to a shim.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getsid, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
@@ -62,6 +63,21 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// The one of these processes that leads a session, as shims do; `None` when none does or it is dead.
+    pub(super) fn leader(pids: &BTreeSet<i32>) -> io::Result<Option<Self>> {
+        let leads = |pid: &Pid| getsid(Some(*pid)).is_ok_and(|session| session == *pid);
+        let Some(pid) = pids.iter().filter_map(|pid| Pid::from_raw(*pid)).find(leads) else { return Ok(None) };
+        match Self::open(pid) {
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    fn open(pid: Pid) -> io::Result<Self> {
+        let fd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid: pid.as_raw_nonzero().get().unsigned_abs(), fd: Arc::new(fd) })
+    }
+
     /// Whether it is dead, or dies within `patience`.
     pub(super) async fn dies_within(&self, patience: Duration) -> bool {
         let fd = Arc::clone(&self.fd);
@@ -89,8 +105,7 @@ impl Client {
     pub(super) fn process(&self) -> io::Result<Process> {
         let unknown = || io::Error::other("the shim's process cannot be known from here");
         let pid = self.stream.peer_cred()?.pid().and_then(Pid::from_raw).ok_or_else(unknown)?;
-        let fd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Process { pid: pid.as_raw_nonzero().get().unsigned_abs(), fd: Arc::new(fd) })
+        Process::open(pid)
     }
 
     /// Sends a request, with descriptors.

@@ -28,6 +28,8 @@ pub(super) struct Sandbox {
     /// What is on disk about it.
     pub(super) record: SandboxRecord,
     hierarchies: Hierarchies,
+    /// True while the shim is listened to, and once it is buried. Held while it is being looked for.
+    connected: tokio::sync::Mutex<bool>,
     /// The shim's process; nothing once its end is proven.
     shim: Mutex<Option<Process>>,
     /// Held while the shim's end is being proven; true once it is.
@@ -69,6 +71,7 @@ impl Sandbox {
             dir,
             record,
             hierarchies,
+            connected: tokio::sync::Mutex::new(false),
             shim: Mutex::new(None),
             burial: tokio::sync::Mutex::new(false),
             containers: Mutex::new(BTreeMap::new()),
@@ -87,21 +90,41 @@ impl Sandbox {
         SandboxStatus { config: self.record.config.clone(), pid, created_at: self.record.created_at }
     }
 
-    /// Finds the shim and listens to it; or finds that there is none, and makes sure that nothing runs.
+    /// Finds the shim and listens to it; or finds that there is none, and makes sure that nothing runs. To be
+    /// called before anything is asked: what failed before is tried again.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<(), Error> {
+        let mut connected = self.connected.lock().await;
+        if *connected {
+            return Ok(());
+        }
         self.load_containers();
         match self.subscribe().await {
             Ok(client) => {
+                self.forget_unknown().await?;
                 self.listen(client);
-                self.forget_unknown().await
             }
-            Err(Failure::NoListener) => self.bury().await,
-            Err(e) if self.is_dead().await => {
+            Err(Failure::NoListener) => self.bury().await?,
+            Err(e) if self.has_ended().await? => {
                 tracing::debug!(sandbox = self.id(), "{e}");
-                self.bury().await
+                self.bury().await?;
             }
-            Err(e) => Err(system(format!("connecting to pod {}", self.pod()), e)),
+            Err(e) => return Err(system(format!("connecting to pod {}", self.pod()), e)),
         }
+        *connected = true;
+        Ok(())
+    }
+
+    /// Whether the shim is dead, where it did not answer: a connection that failed proves nothing.
+    async fn has_ended(&self) -> Result<bool, Error> {
+        if !self.is_alive() {
+            let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.shim_cgroup());
+            let found = blocking(move || {
+                let found = hierarchies.processes(&cgroup).and_then(|pids| Process::leader(&pids));
+                found.map_err(|e| system("looking for a shim", e))
+            });
+            *lock(&self.shim) = found.await?;
+        }
+        Ok(self.is_dead().await)
     }
 
     async fn subscribe(&self) -> Result<Client, Failure> {
@@ -127,7 +150,9 @@ impl Sandbox {
                     Ok(None) => return,
                     Err(e) => {
                         tracing::error!(sandbox = sandbox.id(), "{e}");
-                        return;
+                        *sandbox.connected.lock().await = false;
+                        // Who hears it asks, and that connects again.
+                        return sandbox.announce();
                     }
                 }
             }
