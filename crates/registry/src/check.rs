@@ -163,3 +163,71 @@ pub(crate) fn no_backsteps(errors: &mut Errors, path: &Path, value: &str) {
         errors.push(FieldError::invalid(path, value, "must not contain '..'"));
     }
 }
+
+/// A number of things, or a share of them from 0 to 100 per cent; absent is fine
+/// (`ValidatePositiveIntOrPercent`, `IsNotMoreThan100Percent`).
+pub(crate) fn int_or_percent(errors: &mut Errors, path: &Path, value: &Value) {
+    let Some(share) = value.as_str() else { return nonnegative(errors, path, value) };
+    let digits = share.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
+    let words = match digits.map(str::parse::<u32>) {
+        None => {
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', \
+             regex used for validation is '[0-9]+%')"
+        }
+        Some(Ok(0..=100)) => return,
+        Some(_) => "must not be greater than 100%",
+    };
+    errors.push(FieldError::invalid(path, share, words));
+}
+
+/// The longest `reason` and `message` of a condition, in bytes.
+const MAX_REASON: usize = 1024;
+const MAX_MESSAGE: usize = 32 * 1024;
+
+/// A list of `meta/v1.Condition`, each type once (`ValidateConditions`).
+pub(crate) fn conditions(errors: &mut Errors, path: &Path, conditions: &Value) {
+    for (i, condition) in items(conditions).iter().enumerate() {
+        let (at, kind) = (path.index(i), &condition["type"]);
+        if items(conditions)[..i].iter().any(|before| before["type"] == *kind) {
+            errors.push(FieldError::duplicate(&at.child("type"), kind.clone()));
+        }
+        name(errors, &at.child("type"), text(kind), names::qualified_name);
+        let status = &condition["status"];
+        if !matches!(text(status), "True" | "False" | "Unknown") {
+            let supported = &["False", "True", "Unknown"];
+            errors.push(FieldError::not_supported(&at.child("status"), text(status), supported));
+        }
+        let observed = &condition["observedGeneration"];
+        if observed.as_i64().is_some_and(|n| n < 0) {
+            let words = "must be greater than or equal to zero";
+            errors.push(FieldError::invalid(&at.child("observedGeneration"), observed.clone(), words));
+        }
+        if is_empty(&condition["lastTransitionTime"]) {
+            errors.push(FieldError::required(&at.child("lastTransitionTime"), "must be set"));
+        }
+        condition_reason(errors, &at.child("reason"), text(&condition["reason"]));
+        if text(&condition["message"]).len() > MAX_MESSAGE {
+            errors.push(FieldError::too_long(&at.child("message"), MAX_MESSAGE));
+        }
+    }
+}
+
+fn condition_reason(errors: &mut Errors, path: &Path, reason: &str) {
+    if reason.is_empty() {
+        errors.push(FieldError::required(path, "must be set"));
+        return;
+    }
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b',' | b':');
+    let begins = reason.starts_with(|c: char| c.is_ascii_alphabetic());
+    let ends = reason.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if !begins || !ends || !reason.bytes().all(inner) {
+        let words = "a condition reason must start with alphabetic character, optionally followed by a string of \
+            alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or \
+            'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is \
+            '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')";
+        errors.push(FieldError::invalid(path, reason, words));
+    }
+    if reason.len() > MAX_REASON {
+        errors.push(FieldError::too_long(path, MAX_REASON));
+    }
+}

@@ -169,6 +169,11 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// What is wrong with changing the status of `old` to that of `new`: what a write of `/status` is checked for.
+    fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
     /// Sentences for `Warning:` headers: accepted, but probably not what was meant.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()

@@ -13,6 +13,7 @@ mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
+mod pod_disruption_budget;
 mod secret;
 mod service;
 mod service_account;
@@ -36,5 +37,9 @@ pub static KINDS: &[&Kind] = &[
     &controller_revision::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,
+    &pod_disruption_budget::KIND,
     &storage_class::KIND,
 ];
+
+/// What evictions ask.
+pub(crate) static BUDGETS: &Kind = &pod_disruption_budget::KIND;

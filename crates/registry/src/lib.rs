@@ -13,6 +13,7 @@
 
 pub mod bootstrap;
 mod check;
+pub mod eviction;
 pub mod kind;
 mod kinds;
 mod lookup;

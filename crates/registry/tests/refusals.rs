@@ -1,6 +1,6 @@
 //! What is refused and in which words, as data. Each document of `refusals/` names a kind and changes to make
 //! to its sample: merge patches, or JSON patches where a list's item changes. `made` are refused on create,
-//! `changed` on update of the stored sample.
+//! `changed` on update of the stored sample, `reported` on a write of its status.
 
 mod common;
 
@@ -19,6 +19,8 @@ struct Suite {
     made: Vec<Case>,
     #[serde(default)]
     changed: Vec<Case>,
+    #[serde(default)]
+    reported: Vec<Case>,
     #[serde(default)]
     warned: Vec<Case>,
 }
@@ -81,6 +83,11 @@ fn refusals_name_the_field_and_say_what_is_wrong_with_it() {
             for case in &suite.changed {
                 let old = patched(&created(kind, start.clone()), &case.given);
                 compare(&suite, case, changed(kind, &old, &case.when));
+            }
+            for case in &suite.reported {
+                let old = patched(&created(kind, start.clone()), &case.given);
+                let errors = kind.strategy.validate_status(&patched(&old, &case.when), &old);
+                compare(&suite, case, errors.iter().map(FieldError::to_string).collect());
             }
             for case in &suite.warned {
                 let object = created(kind, patched(&patched(&start, &case.given), &case.when));

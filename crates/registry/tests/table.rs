@@ -170,6 +170,7 @@ fn ask_everything(kind: &Kind, object: &Value, other: &Value) {
     strategy.validate(&new);
     strategy.validate(object);
     strategy.validate_update(&new, other);
+    strategy.validate_status(object, other);
     strategy.warnings(&new);
     strategy.row(object, now);
     strategy.selectable_fields(object);

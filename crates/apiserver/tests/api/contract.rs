@@ -80,7 +80,8 @@ async fn whole_life(api: &Harness, kind: &'static Kind) {
 
     let mut events = vec!["ADDED", "MODIFIED", "MODIFIED", "MODIFIED", "MODIFIED"];
     if kind.has(Subresource::Status) {
-        let patch = json!({"status": {"conditions": [{"type": "Tried", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+        let patch = json!({"status": {"conditions": [{"type": "Tried", "status": "True", "reason": "Tested",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
         let patched = api.patch("merge", &format!("{one}/status"), &patch).await.expect(200);
         assert!(version(&patched) >= version(&put));
         assert_eq!(patched["metadata"]["generation"], put["metadata"]["generation"]);

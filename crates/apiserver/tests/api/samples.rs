@@ -32,6 +32,9 @@ pub(crate) fn sample(kind: &Kind) -> Value {
         "Lease" => json!({"spec": {"holderIdentity": "me", "leaseDurationSeconds": 10}}),
         "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}],
             "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}),
+        "PodDisruptionBudget" => {
+            json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "db"}}}})
+        }
         "StorageClass" => json!({"provisioner": "example.com/disk"}),
         other => panic!("{other} has no sample: add one"),
     };

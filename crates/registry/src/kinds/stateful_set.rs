@@ -3,6 +3,7 @@
 use apimachinery::field::{FieldError, Path};
 use apimachinery::labels::Selector;
 use apimachinery::names;
+use apimachinery::ordinals::Reserved;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -36,6 +37,15 @@ const ORDERED_READY: &str = "OrderedReady";
 const PARALLEL: &str = "Parallel";
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
+
+/// Ordinals that the set must not use: `1,4-6`.
+const RESERVE_ORDINALS: &str = "stead.dev/reserve-ordinals";
+/// Whether pods are left at their revisions: `true` or `false`.
+const PAUSED: &str = "stead.dev/paused";
+
+/// What the status counts; none of them is more than the first.
+const COUNTS: [&str; 5] =
+    ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
 
 /// The fields of the spec that may change, in the order that the refusal names them.
 const MUTABLE: [&str; 7] = [
@@ -138,6 +148,31 @@ impl Strategy for Rules {
         }
         validate_selector(&mut errors, &path, spec);
         validate_template(&mut errors, &path.child("template"), spec);
+        validate_own_annotations(&mut errors, set);
+        errors
+    }
+
+    /// Upstream: `ValidateStatefulSetStatusUpdate`.
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let (mut errors, path, status) = (Errors::new(), Path::new("status"), &new["status"]);
+        for field in COUNTS.iter().chain(&["observedGeneration", "collisionCount"]) {
+            check::nonnegative(&mut errors, &path.child(field), &status[*field]);
+        }
+        let mut at_most = |field: &str, bound: &str| {
+            if number(&status[field]) > number(&status[bound]) {
+                let words = format!("cannot be greater than status.{bound}");
+                errors.push(FieldError::invalid(&path.child(field), status[field].clone(), words));
+            }
+        };
+        for field in &COUNTS[1..] {
+            at_most(field, "replicas");
+        }
+        at_most("availableReplicas", "readyReplicas");
+        let collisions = number(&status["collisionCount"]);
+        if collisions < number(&old["status"]["collisionCount"]) {
+            let at = path.child("collisionCount");
+            errors.push(FieldError::invalid(&at, collisions, "cannot be decremented"));
+        }
         errors
     }
 
@@ -241,23 +276,29 @@ fn validate_update_strategy(errors: &mut Errors, path: &Path, strategy: &Value) 
 
 /// A positive number, or 1 to 100 per cent.
 fn validate_max_unavailable(errors: &mut Errors, path: &Path, value: &Value) {
-    let mut refuse = |words: &str| errors.push(FieldError::invalid(path, value.clone(), words));
-    match value {
-        Value::Null => {}
-        Value::String(word) => match word.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) {
-            None => refuse(
-                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or \
-                 '93%', regex used for validation is '[0-9]+%')",
-            ),
-            Some(0) => refuse("cannot be 0"),
-            Some(1..=100) => {}
-            Some(_) => refuse("must not be greater than 100%"),
-        },
-        _ => match number(value) {
-            0 => refuse("cannot be 0"),
-            n if n < 0 => refuse("must be greater than or equal to 0"),
-            _ => {}
-        },
+    check::int_or_percent(errors, path, value);
+    let is_zero = match value.as_str() {
+        Some(share) => share.strip_suffix('%').and_then(|n| n.parse::<u32>().ok()) == Some(0),
+        None => value.as_i64() == Some(0),
+    };
+    if is_zero {
+        errors.push(FieldError::invalid(path, value.clone(), "cannot be 0"));
+    }
+}
+
+/// stead's own annotations: the planner reads them, so that a wrong one must not come so far.
+fn validate_own_annotations(errors: &mut Errors, set: &Value) {
+    let (path, annotations) = (Path::new("metadata").child("annotations"), &set["metadata"]["annotations"]);
+    if let Some(reserved) = annotations[RESERVE_ORDINALS].as_str()
+        && let Err(why) = Reserved::parse(reserved)
+    {
+        errors.push(FieldError::invalid(&path.key(RESERVE_ORDINALS), reserved, why.to_string()));
+    }
+    if let Some(paused) = annotations[PAUSED].as_str()
+        && !matches!(paused, "true" | "false")
+    {
+        let words = "write \"true\" to hold the rollout, or \"false\" to let it go on";
+        errors.push(FieldError::invalid(&path.key(PAUSED), paused, words));
     }
 }
 
