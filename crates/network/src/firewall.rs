@@ -39,11 +39,17 @@ pub(crate) struct Firewall {
     cidr: Ipv4Cidr,
 }
 
-impl Firewall {
+impl Table {
     /// The table bears the bridge's name.
+    fn of(bridge: &str) -> Table {
+        Table { family: NFPROTO_IPV4, name: bridge.to_owned() }
+    }
+}
+
+impl Firewall {
+    /// The rules for a bridge; they are made by [`Self::ensure`].
     pub(crate) fn new(bridge: &str, cidr: Ipv4Cidr) -> Firewall {
-        let table = Table { family: NFPROTO_IPV4, name: bridge.to_owned() };
-        Firewall { table, bridge: bridge.to_owned(), cidr }
+        Firewall { table: Table::of(bridge), bridge: bridge.to_owned(), cidr }
     }
 
     /// Makes what is missing, in one transaction; elements for services that are there stay.
@@ -71,22 +77,6 @@ impl Firewall {
             }
         }
         Ok(())
-    }
-
-    /// Removes the table, and the rules in other people's.
-    pub(crate) fn remove(&self, socket: &mut Socket) -> Result<(), NetlinkError> {
-        for chain in forward_chains(socket)? {
-            let handles = chain.table.rules_with_comment(socket, &chain.name, &self.comment())?;
-            let deletions =
-                handles.into_iter().map(|handle| chain.table.delete_rule(&chain.name, handle)).collect();
-            commit(socket, deletions).map_err(|errno| {
-                NetlinkError::new(format!("cannot remove rules from chain {}", chain.name), errno)
-            })?;
-        }
-        // Adding it first makes the deletion succeed when it was not there.
-        commit(socket, vec![self.table.add(), self.table.delete()]).map_err(|errno| {
-            NetlinkError::new(format!("cannot remove the nf_tables table {}", self.table.name), errno)
-        })
     }
 
     fn masquerade(&self) -> Message {
@@ -128,8 +118,29 @@ impl Firewall {
     }
 
     fn comment(&self) -> String {
-        format!("pods of {}", self.bridge)
+        comment(&self.bridge)
     }
+}
+
+/// Removes the table of a bridge, and the rules for it in other people's.
+pub(crate) fn remove(bridge: &str, socket: &mut Socket) -> Result<(), NetlinkError> {
+    for chain in forward_chains(socket)? {
+        let handles = chain.table.rules_with_comment(socket, &chain.name, &comment(bridge))?;
+        let deletions =
+            handles.into_iter().map(|handle| chain.table.delete_rule(&chain.name, handle)).collect();
+        commit(socket, deletions).map_err(|errno| {
+            NetlinkError::new(format!("cannot remove rules from chain {}", chain.name), errno)
+        })?;
+    }
+    let table = Table::of(bridge);
+    // Adding it first makes the deletion succeed when it was not there.
+    commit(socket, vec![table.add(), table.delete()])
+        .map_err(|errno| NetlinkError::new(format!("cannot remove the nf_tables table {bridge}"), errno))
+}
+
+/// What tells the rules for a bridge from others in a foreign chain.
+fn comment(bridge: &str) -> String {
+    format!("pods of {bridge}")
 }
 
 #[cfg(test)]
@@ -164,7 +175,7 @@ mod tests {
             assert_eq!(rules(&mut socket), 2);
             firewall.ensure(&mut socket).unwrap();
             assert_eq!(rules(&mut socket), 2, "not again after a restart");
-            firewall.remove(&mut socket).unwrap();
+            remove("stead-abcdef", &mut socket).unwrap();
             assert_eq!(rules(&mut socket), 0);
         });
     }

@@ -13,6 +13,16 @@ const DEFAULT_MTU: u32 = 1500;
 /// way to the bridge's.
 const NARROW_ROUTE: u8 = 8;
 
+/// What the bridge of an instance is called, and its table too.
+pub(crate) fn bridge_name(instance: &str) -> String {
+    format!("stead-{instance}")
+}
+
+/// How the names of the bridge's ports begin.
+fn port_prefix(instance: &str) -> String {
+    format!("v{instance}")
+}
+
 /// Finds or makes the bridge, gives it the gateway's address, and takes up ports that lost their bridge.
 pub(crate) fn ensure_bridge(
     socket: &mut Socket,
@@ -20,8 +30,7 @@ pub(crate) fn ensure_bridge(
     cidr: Ipv4Cidr,
     mtu: Option<u32>,
 ) -> Result<Bridge, NetworkError> {
-    let name = format!("stead-{instance}");
-    let port_prefix = format!("v{instance}");
+    let (name, port_prefix) = (bridge_name(instance), port_prefix(instance));
     let links = route::links(socket)?;
     let found = links.iter().find(|link| link.name == name).cloned();
     refuse_collisions(socket, &links, found.as_ref(), cidr)?;
@@ -125,11 +134,12 @@ fn set_sysctl(name: &'static str) -> Result<(), NetworkError> {
     set().map_err(|error| NetworkError::Sysctl { name, error })
 }
 
-/// Removes the bridge and the links on it.
-pub(crate) fn remove_bridge(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetworkError> {
+/// Removes the bridge of an instance and the links on it.
+pub(crate) fn remove_bridge(socket: &mut Socket, instance: &str) -> Result<(), NetworkError> {
+    let (name, port_prefix) = (bridge_name(instance), port_prefix(instance));
     let links = route::links(socket)?;
-    let ports = links.iter().filter(|link| link.name.starts_with(&bridge.port_prefix) && link.kind == "veth");
-    let own = links.iter().filter(|link| link.name == bridge.name && link.kind == "bridge");
+    let ports = links.iter().filter(|link| link.name.starts_with(&port_prefix) && link.kind == "veth");
+    let own = links.iter().filter(|link| link.name == name && link.kind == "bridge");
     for link in ports.chain(own) {
         match socket.request_each(vec![route::delete_link(link.index)]) {
             Ok(results) if results == [Err(rustix::io::Errno::NODEV)] => {}

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::cidr::Ipv4Cidr;
 use crate::error::NetworkError;
-use crate::firewall::Firewall;
+use crate::firewall::{self, Firewall};
 use crate::host;
 use crate::leases::{Lease, LeaseError, Leases, PodRef};
 use crate::netlink::route::{self, Address, Link, Mac, Veth};
@@ -57,6 +57,8 @@ pub struct PodNetwork {
 ///
 /// Belongs to the network namespace of the thread that opened it, whichever thread it is used from.
 pub struct Network {
+    /// See [`instance_tag`].
+    instance: String,
     cidr: Ipv4Cidr,
     /// Device and inode of the host's network namespace.
     host_netns: (u64, u64),
@@ -111,6 +113,7 @@ impl Network {
         let host_netns = namespace_id("/proc/thread-self/ns/net")
             .map_err(|error| NetworkError::Namespace { pid: std::process::id(), error })?;
         Ok(Arc::new(Network {
+            instance,
             cidr: config.pod_cidr,
             host_netns,
             bridge,
@@ -188,18 +191,24 @@ impl Network {
         self.blocking(move |network| Ok(network.set_services_now(&rules)?)).await
     }
 
-    /// Removes the bridge, the links on it, and the rules. Leases stay, and so do sysctls, which others may
-    /// rely on by now. Blocks for some milliseconds a link.
+    /// [`Network::remove`] for this one. Leases stay, and so do sysctls, which others may rely on by now.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
     pub fn teardown(&self) -> Result<(), NetworkError> {
-        let mut state = self.state();
-        host::remove_bridge(&mut state.route, &self.bridge)?;
-        let mut services = self.services.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.firewall.remove(&mut services.socket)?;
-        Ok(())
+        remove_from(&mut self.state().route, &mut self.services().socket, &self.instance)
+    }
+
+    /// Removes the bridge of an instance that does not run, the links on it, and the rules; what is not
+    /// there needs no removing. Makes nothing and reads no file, so it works where [`Network::open`] fails.
+    /// Blocks for some milliseconds a link.
+    ///
+    /// # Errors
+    ///
+    /// When the id is none, or the kernel refuses (not root).
+    pub fn remove(instance: &str) -> Result<(), NetworkError> {
+        remove_from(&mut Socket::route()?, &mut Socket::netfilter()?, &instance_tag(instance)?)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -215,6 +224,11 @@ impl Network {
                 Err(_) => std::future::pending().await,
             },
         }
+    }
+
+    /// What was sent is known only after the kernel took it, so a panic elsewhere does not spoil it.
+    fn services(&self) -> MutexGuard<'_, Services> {
+        self.services.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The leases are consistent between any two writes, so a panic elsewhere does not spoil them.
@@ -311,7 +325,7 @@ impl Network {
     }
 
     fn set_services_now(&self, rules: &[ServiceRule]) -> Result<(), NetlinkError> {
-        let mut services = self.services.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut services = self.services();
         let shall = services::elements(rules);
         if services.apply(&self.firewall, &shall).is_ok() {
             return Ok(());
@@ -341,6 +355,11 @@ impl Bridge {
     pub(crate) fn port_name(&self, ip: Ipv4Addr) -> String {
         format!("{}{:08x}", self.port_prefix, ip.to_bits())
     }
+}
+
+fn remove_from(route: &mut Socket, netfilter: &mut Socket, instance: &str) -> Result<(), NetworkError> {
+    host::remove_bridge(route, instance)?;
+    Ok(firewall::remove(&host::bridge_name(instance), netfilter)?)
 }
 
 /// The first six characters of the instance's id, which interface names have room for.
@@ -423,7 +442,7 @@ mod tests {
             let network = open(dir.path());
             network.set_services_now(&[service(2)]).unwrap();
             let mut socket = Socket::netfilter().unwrap();
-            network.firewall.remove(&mut socket).unwrap();
+            firewall::remove(network.bridge(), &mut socket).unwrap();
             network.set_services_now(&[service(1)]).unwrap();
             let elements = services::load(&network.firewall.table, &mut socket).unwrap();
             assert_eq!(elements, services::elements(&[service(1)]));

@@ -285,6 +285,22 @@ fn teardown_leaves_no_link() {
 }
 
 #[test]
+fn an_instance_is_removed_without_being_opened() {
+    on_a_host(|| async {
+        let before = links();
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(&config(dir.path(), "10.42.0.0/24")).unwrap();
+        let (_a, _) = attach(&network, "a").await;
+        // Opening it again would be refused: its folder is in use, and somebody else has its range.
+        Network::remove("fedcba").unwrap();
+        assert_ne!(links(), before, "another one's is left alone");
+        Network::remove("0123456789").unwrap();
+        assert_eq!(links(), before);
+        Network::remove("0123456789").unwrap();
+    });
+}
+
+#[test]
 fn a_port_is_labelled_with_its_pod() {
     on_a_host(|| async {
         let dir = tempfile::tempdir().unwrap();
