@@ -92,12 +92,13 @@ impl ApiServer {
         ApiService { api: self.clone(), user }
     }
 
-    /// Makes the objects that every cluster has (namespaces, the default StorageClass), unless they exist.
+    /// Makes the objects that every cluster has (namespaces, the default StorageClass, the Service of the API),
+    /// unless they exist.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn bootstrap(&self) -> Result<(), Status> {
-        for object in registry::bootstrap_objects() {
+        for object in registry::bootstrap_objects(self.service_cidr()) {
             let said = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
             let kind = registry::by_gvk(&said("apiVersion"), &said("kind"))
                 .ok_or_else(|| Status::internal(format!("no kind for the bootstrap object {object}")))?;

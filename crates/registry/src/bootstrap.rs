@@ -1,5 +1,7 @@
 //! The objects that exist from the first start on.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 /// The provisioner that stead's own node answers for.
@@ -8,9 +10,10 @@ pub const PROVISIONER: &str = "stead.dev/local";
 /// The annotation on the StorageClass that claims without a class get.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "storageclass.kubernetes.io/is-default-class";
 
-/// What an empty store gets, in the order to create it: upstream's four namespaces, and a StorageClass so
-/// that claims without a class are served. Defaults are not filled in yet.
-pub fn bootstrap_objects() -> Vec<Value> {
+/// What an empty store gets, in the order to create it: upstream's four namespaces, a StorageClass so that
+/// claims without a class are served, and the Service `kubernetes`, which has the first address of
+/// `service_cidr` and by which clients tell the family of addresses. Defaults are not filled in yet.
+pub fn bootstrap_objects(service_cidr: &str) -> Vec<Value> {
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
     let mut objects: Vec<Value> = namespaces
         .iter()
@@ -24,5 +27,24 @@ pub fn bootstrap_objects() -> Vec<Value> {
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
     }));
+    objects.push(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": first_address(service_cidr),
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    }));
     objects
+}
+
+/// `10.43.0.1` of `10.43.0.0/16`; nothing of what is no range.
+fn first_address(cidr: &str) -> Option<String> {
+    let network: Ipv4Addr = cidr.split('/').next()?.parse().ok()?;
+    Some(Ipv4Addr::from_bits(network.to_bits() + 1).to_string())
 }

@@ -19,6 +19,7 @@ mod service;
 mod service_account;
 mod stateful_set;
 mod storage_class;
+mod stored;
 
 /// Every built-in kind that stead serves, in discovery order.
 pub static KINDS: &[&Kind] = &[
@@ -39,6 +40,23 @@ pub static KINDS: &[&Kind] = &[
     &endpoint_slice::KIND,
     &pod_disruption_budget::KIND,
     &storage_class::KIND,
+    &stored::REPLICATION_CONTROLLER,
+    &stored::RESOURCE_QUOTA,
+    &stored::LIMIT_RANGE,
+    &stored::DEPLOYMENT,
+    &stored::REPLICA_SET,
+    &stored::DAEMON_SET,
+    &stored::JOB,
+    &stored::CRON_JOB,
+    &stored::HORIZONTAL_POD_AUTOSCALER,
+    &stored::NETWORK_POLICY,
+    &stored::INGRESS,
+    &stored::INGRESS_CLASS,
+    &stored::ROLE,
+    &stored::ROLE_BINDING,
+    &stored::CLUSTER_ROLE,
+    &stored::CLUSTER_ROLE_BINDING,
+    &stored::PRIORITY_CLASS,
 ];
 
 /// What evictions ask.

@@ -75,7 +75,8 @@ mod tests {
         check("pods.apps", None);
         check("statefulsets.v1", None);
         check("sc", Some("StorageClass"));
-        check("deployment", None);
+        check("deployment", Some("Deployment"));
+        check("gateway", None);
         check("", None);
     }
 

@@ -32,5 +32,8 @@ fn rows_are_those_of_upstreams_printers() {
         assert_eq!(row, case.then, "{} {}", case.plural, case.given);
     }
     let seen: BTreeSet<&str> = cases.iter().map(|case| case.plural.as_str()).collect();
-    assert_eq!(seen, KINDS.iter().map(|kind| kind.plural).collect(), "every kind has a case");
+    // Those with nothing but a name and an age need none.
+    let own = KINDS.iter().filter(|kind| kind.strategy.columns().len() > 2).map(|kind| kind.plural);
+    let missing: Vec<&str> = own.filter(|plural| !seen.contains(plural)).collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
 }

@@ -117,16 +117,17 @@ fn selectable_fields_are_the_same_for_every_object_of_a_kind() {
 
 #[test]
 fn the_first_objects_are_accepted() {
-    let objects = registry::bootstrap_objects();
+    let objects = registry::bootstrap_objects("10.43.0.0/16");
     for object in &objects {
         let (api_version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
         let kind = registry::by_gvk(api_version.expect("a version"), kind.expect("a kind")).expect("known");
         assert_eq!(refusals(kind, &created(kind, object.clone())), [""; 0], "{object}");
         assert_eq!(kind.strategy.warnings(object), [""; 0], "{object}");
-        assert_eq!(kind.scope, Scope::Cluster, "{object} has no namespace");
+        let has_namespace = object["metadata"]["namespace"].is_string();
+        assert_eq!(kind.scope == Scope::Namespaced, has_namespace, "{object}");
     }
     let names: Vec<&Value> = objects.iter().map(|o| &o["metadata"]["name"]).collect();
-    assert_eq!(names, ["default", "kube-system", "kube-public", "kube-node-lease", "standard"]);
+    assert_eq!(names, ["default", "kube-system", "kube-public", "kube-node-lease", "standard", "kubernetes"]);
 }
 
 #[test]

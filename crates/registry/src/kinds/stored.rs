@@ -1,0 +1,107 @@
+//! Kinds that are stored and served, and that nobody here acts on: manifests made for any cluster can be
+//! applied whole, clients find what they list, and every write is answered with a warning.
+
+use serde_json::Value;
+
+use crate::kind::{Kind, Scope, Strategy, Subresource};
+use crate::value::text;
+
+use Scope::{Cluster, Namespaced};
+
+/// Category of what runs something.
+const ALL: &[&str] = &["all"];
+const STATUS: &[Subresource] = &[Subresource::Status];
+
+const fn kind(group: &'static str, version: &'static str, names: [&'static str; 3], scope: Scope) -> Kind {
+    let [kind, plural, singular] = names;
+    Kind {
+        group,
+        version,
+        kind,
+        plural,
+        singular,
+        short_names: &[],
+        categories: &[],
+        scope,
+        subresources: &[],
+        ephemeral: false,
+        late_status: false,
+        has_generation: false,
+        strategy: &Stored,
+    }
+}
+
+impl Kind {
+    const fn short(mut self, short_names: &'static [&'static str]) -> Self {
+        self.short_names = short_names;
+        self
+    }
+
+    /// With a status, and a generation that the status can speak of.
+    const fn observed(mut self) -> Self {
+        self.subresources = STATUS;
+        self.has_generation = true;
+        self
+    }
+
+    const fn in_all(mut self) -> Self {
+        self.categories = ALL;
+        self
+    }
+}
+
+const AUTHORIZATION: &str = "rbac.authorization.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+
+macro_rules! kinds {
+    ($($name:ident = $kind:expr;)*) => {
+        $(pub(crate) static $name: Kind = $kind;)*
+    };
+}
+
+kinds! {
+    REPLICATION_CONTROLLER =
+        kind("", "v1", ["ReplicationController", "replicationcontrollers", "replicationcontroller"], Namespaced)
+            .short(&["rc"]).observed().in_all();
+    RESOURCE_QUOTA = kind("", "v1", ["ResourceQuota", "resourcequotas", "resourcequota"], Namespaced)
+        .short(&["quota"]);
+    LIMIT_RANGE = kind("", "v1", ["LimitRange", "limitranges", "limitrange"], Namespaced).short(&["limits"]);
+    DEPLOYMENT = kind("apps", "v1", ["Deployment", "deployments", "deployment"], Namespaced)
+        .short(&["deploy"]).observed().in_all();
+    REPLICA_SET = kind("apps", "v1", ["ReplicaSet", "replicasets", "replicaset"], Namespaced)
+        .short(&["rs"]).observed().in_all();
+    DAEMON_SET = kind("apps", "v1", ["DaemonSet", "daemonsets", "daemonset"], Namespaced)
+        .short(&["ds"]).observed().in_all();
+    JOB = kind("batch", "v1", ["Job", "jobs", "job"], Namespaced).observed().in_all();
+    CRON_JOB = kind("batch", "v1", ["CronJob", "cronjobs", "cronjob"], Namespaced)
+        .short(&["cj"]).observed().in_all();
+    HORIZONTAL_POD_AUTOSCALER = kind(
+        "autoscaling",
+        "v2",
+        ["HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler"],
+        Namespaced,
+    ).short(&["hpa"]).observed().in_all();
+    NETWORK_POLICY = kind(NETWORKING, "v1", ["NetworkPolicy", "networkpolicies", "networkpolicy"], Namespaced)
+        .short(&["netpol"]);
+    INGRESS = kind(NETWORKING, "v1", ["Ingress", "ingresses", "ingress"], Namespaced).short(&["ing"]).observed();
+    INGRESS_CLASS = kind(NETWORKING, "v1", ["IngressClass", "ingressclasses", "ingressclass"], Cluster);
+    ROLE = kind(AUTHORIZATION, "v1", ["Role", "roles", "role"], Namespaced);
+    ROLE_BINDING = kind(AUTHORIZATION, "v1", ["RoleBinding", "rolebindings", "rolebinding"], Namespaced);
+    CLUSTER_ROLE = kind(AUTHORIZATION, "v1", ["ClusterRole", "clusterroles", "clusterrole"], Cluster);
+    CLUSTER_ROLE_BINDING =
+        kind(AUTHORIZATION, "v1", ["ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"], Cluster);
+    PRIORITY_CLASS =
+        kind("scheduling.k8s.io", "v1", ["PriorityClass", "priorityclasses", "priorityclass"], Cluster)
+            .short(&["pc"]);
+}
+
+struct Stored;
+
+impl Strategy for Stored {
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let kind = text(&object["kind"]);
+        vec![format!(
+            "stead stores this {kind} and does nothing about it: it acts on no objects of that kind"
+        )]
+    }
+}
