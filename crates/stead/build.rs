@@ -1,7 +1,7 @@
 //! Links stead at a fixed address, as Go links containerd and the kubelet.
 //!
-//! A pod's shim is this program too, and a position-independent one begins by writing some 40,000 addresses into
-//! pages of its own: 0.85 MB and a millisecond for every pod. Heap, stack and libraries stay where chance puts
+//! A pod's shim is this program too, and a position-independent one begins by writing relocations: into pages that
+//! are then each process's own, and before it can do anything else. Heap, stack and libraries stay where chance puts
 //! them.
 
 fn main() {

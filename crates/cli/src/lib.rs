@@ -36,36 +36,20 @@ pub use connection::Connection;
 pub use verbs::Command;
 pub use verbs::completion::Completion;
 
-use clap::{Args, Subcommand};
 use error::Error;
 use session::Out;
 
-/// The words of this crate alone, for completion where nobody adds more.
-fn program() -> clap::Command {
-    let program = Connection::augment_args(clap::Command::new("stead"));
-    Command::augment_subcommands(program)
-}
-
-/// Runs a command to its end and says what went wrong, if anything did.
+/// Runs a command to its end and says what went wrong, if anything did. `program` is all that the command line
+/// may hold, for completion: whoever calls may have words of their own.
 ///
 /// The process needs a TLS provider for rustls installed before.
-pub fn run(command: Command, connection: &Connection) -> ExitCode {
-    if let Command::Completion(completion) = &command {
-        return completion.print(&mut program());
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start the async runtime: {error}");
-            return ExitCode::FAILURE;
+pub fn run(command: Command, connection: &Connection, program: clap::Command) -> ExitCode {
+    let result = match command {
+        Command::Completion(completion) => {
+            Out::new(io::stdout()).write(&completion.script(program)).map_err(Error::from)
         }
+        command => ask(command, connection),
     };
-    let result = runtime.block_on(async {
-        let session = connection.open(Out::new(io::stdout()), Out::new(io::stderr())).await;
-        verbs::run(command, session).await
-    });
-    // A read of stdin that nobody waits for any more must not keep the program.
-    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,6 +59,21 @@ pub fn run(command: Command, connection: &Connection) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Runs a command that needs a server, or at least asks whether there is one.
+fn ask(command: Command, connection: &Connection) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::plain(format!("cannot start the async runtime: {error}")))?;
+    let result = runtime.block_on(async {
+        let session = connection.open(Out::new(io::stdout()), Out::new(io::stderr())).await;
+        verbs::run(command, session).await
+    });
+    // A read of stdin that nobody waits for any more must not keep the program.
+    runtime.shutdown_background();
+    result
 }
 
 /// Applies manifests (files, folders, `-` for stdin) as `apply -f` does; says on stderr what became of each object.

@@ -106,8 +106,9 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
     if failures > 0 {
         bail!("{failures} pods could not be ended: see above, and try again");
     }
-    if let Some(pod_cidr) = instance.pod_cidr()? {
-        Network::open(&instance.network(pod_cidr))?.teardown()?;
+    // Without a range it never had a node, and perhaps nobody who may touch the network.
+    if instance.pod_cidr()?.is_some() {
+        Network::remove(&instance.id)?;
     }
     // Their files stay: a pod that the next start begins anew finds them.
     volumes::unmount_below(&instance.dir.join("pods"))?;
@@ -122,7 +123,9 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
 async fn stop_pod(oci: Arc<Oci>, pod: SandboxConfig) -> Result<String> {
     let name = format!("{}/{}", pod.namespace, pod.name);
     let stop = async {
-        stop_gently(&*oci, &pod).await?;
+        // A shim that does not answer is killed all the same.
+        let asked = stop_gently(&*oci, &pod).await;
+        asked.unwrap_or_else(|error| eprintln!("stead: {error}"));
         oci.stop_pod_sandbox(&pod.id).await?;
         oci.remove_pod_sandbox(&pod.id).await
     };

@@ -11,7 +11,7 @@ mod up;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// StatefulSets without the cluster: runs stock Kubernetes manifests of stateful workloads on one machine.
 #[derive(Parser)]
@@ -49,13 +49,30 @@ fn main() -> ExitCode {
         Command::Up(up) => up::run(&up, &data_dir),
         Command::Down(down) => down::run(&down, &data_dir),
         Command::Image(image) => image::run(image, &data_dir),
-        Command::Client(command) => return cli::run(command, &args.connection),
+        Command::Client(command) => return cli::run(command, &args.connection, Args::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("stead: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completion_knows_the_words_of_this_program_too() {
+        let args = Args::parse_from(["stead", "completion", "bash"]);
+        let Command::Client(cli::Command::Completion(completion)) = args.command else {
+            panic!("not the completion")
+        };
+        let script = String::from_utf8(completion.script(Args::command())).expect("text");
+        for word in ["stead,up)", "stead,down)", "stead__subcmd__image,import)", "stead,get)"] {
+            assert!(script.contains(word), "{word} in\n{script}");
         }
     }
 }

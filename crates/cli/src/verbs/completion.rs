@@ -1,8 +1,5 @@
 //! `completion`: what a shell needs to complete words.
 
-use std::io::Write;
-use std::process::ExitCode;
-
 /// Flags of `completion`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Completion {
@@ -11,14 +8,11 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// Prints the script that completes the words of `program`, all its subcommands' included.
-    pub fn print(&self, program: &mut clap::Command) -> ExitCode {
+    /// The script that completes the words of `program`, all its subcommands' included.
+    pub fn script(&self, mut program: clap::Command) -> Vec<u8> {
         let name = program.get_name().to_owned();
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, program, name, &mut script);
-        match std::io::stdout().write_all(&script) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        }
+        clap_complete::generate(self.shell, &mut program, name, &mut script);
+        script
     }
 }
