@@ -130,7 +130,10 @@ impl Executor {
                     "target": {"apiVersion": "v1", "kind": "Node", "name": node},
                 });
                 let path = object_path(pod, Part::Binding);
-                self.send("bind", pod, Method::POST, path, &binding).await
+                let bound = self.send("bind", pod, Method::POST, path, &binding).await;
+                // The answer is no pod: what became of it is read, so that nobody plans on the room twice.
+                let seen = self.look(pod).await;
+                bound.and(seen.map(drop))
             }
             Action::Record { about, event_type, reason, message } => {
                 self.recorder.record(about, *event_type, reason, message);
@@ -140,6 +143,16 @@ impl Executor {
     }
 
     async fn expect_gone(&self, target: &ObjectRef) -> Result<(), ExecuteError> {
+        match self.look(target).await? {
+            Some(object) if object.uid() == target.uid => {
+                Err(ExecuteError::StillThere(format!("{} {}/{}", target.kind, target.namespace, target.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads an object, and lets the informers know of it; `None` when there is none of this name.
+    async fn look(&self, target: &ObjectRef) -> Result<Option<Value>, ExecuteError> {
         let path = object_path(target, Part::Whole).ok_or_else(|| unknown_kind(target))?;
         let failed = |source| ExecuteError::Api {
             doing: "look for",
@@ -147,12 +160,11 @@ impl Executor {
             source,
         };
         match send_json(&self.client, Method::GET, &path, &Value::Null).await {
-            Ok(object) if object.uid() != target.uid => Ok(()),
             Ok(object) => {
-                self.informers.observe(object);
-                Err(ExecuteError::StillThere(format!("{} {}/{}", target.kind, target.namespace, target.name)))
+                self.informers.observe(object.clone());
+                Ok(Some(object))
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }

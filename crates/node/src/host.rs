@@ -18,7 +18,9 @@ use runtime::Runtime;
 use tokio::sync::Semaphore;
 use volumes::Volumes;
 
+use crate::admission::Admission;
 use crate::env::Surroundings;
+use crate::work::Work;
 
 /// The node's settings.
 #[derive(Clone, Debug)]
@@ -72,6 +74,9 @@ pub(crate) struct Host {
     pub(crate) volumes: Arc<Volumes>,
     pub(crate) images: Arc<ImageStore>,
     pub(crate) starting: Semaphore,
+    pub(crate) admission: Admission,
+    /// The workers of pods, and what they do beside their loops.
+    pub(crate) work: Work,
     /// The node's address, as text.
     pub(crate) host_ip: String,
     /// Bytes of memory of the machine.
@@ -98,6 +103,8 @@ impl Host {
             volumes: parts.volumes,
             images: parts.images,
             starting: Semaphore::new(STARTING_AT_ONCE),
+            admission: Admission::default(),
+            work: Work::default(),
         }
     }
 

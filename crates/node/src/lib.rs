@@ -5,6 +5,7 @@
 //! nothing about sets. **Its one rule: a name is free for a successor only when the runtime has proved that
 //! the former pod's processes are gone; claims' data is never removed with a pod.**
 
+mod admission;
 mod async_fd;
 mod container_config;
 mod downward;
@@ -27,6 +28,7 @@ mod services;
 mod sub_path;
 mod tty;
 mod volume_plan;
+mod work;
 mod worker;
 
 use std::future::Future;
@@ -103,7 +105,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Registers the node and takes over what ran before. The node is Ready when this returns.
+    /// Registers the node and takes over what ran before. When this returns the node is Ready, and the API
+    /// knows of each pod how it is now.
     ///
     /// # Errors
     /// When the API refuses the node or the runtime cannot be asked.
@@ -117,7 +120,8 @@ impl Node {
         Ok(Self { host, manager })
     }
 
-    /// Runs until `shutdown` resolves. Pods run on after that.
+    /// Runs until `shutdown` resolves. Pods run on after that; nobody here touches them any more when this
+    /// returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(registration::heartbeat(Arc::clone(&self.host)));
@@ -127,6 +131,7 @@ impl Node {
         tasks.spawn(services::run(Arc::clone(&self.host)));
         shutdown.await;
         tasks.shutdown().await;
+        self.host.work.end().await;
     }
 
     /// The log of a container: of its last run, or of the one before with `previous`.

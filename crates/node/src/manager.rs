@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use planner::{Change, Key, Object, World};
@@ -11,8 +12,11 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::host::Host;
 use crate::inotify::{Watch, WatchFlags};
-use crate::worker::{self, Handle};
+use crate::worker::{self, Ended, Handle};
 use crate::{Error, pod_volumes};
+
+/// How long the first look at all pods may take.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// The workers by pod uid.
 pub(crate) struct Manager {
@@ -39,6 +43,8 @@ impl Manager {
 
     /// Takes over what ran before, begins with the pods that the API has for this node, and follows changes.
     /// The informers must be synced: a pod that is only not heard of yet would be taken for a deleted one.
+    /// When this returns, the API knows of each of them how it is now: nobody takes what it was told before
+    /// stead ended for the present.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<(), Error> {
         let sandboxes = self.host.runtime.list_pod_sandboxes().await.map_err(Error::Recover)?;
         let found = sandboxes.into_iter().map(|sandbox| (sandbox.config.id.clone(), sandbox));
@@ -54,10 +60,19 @@ impl Manager {
                 manager.changed(world, change);
             }
         });
-        for pod in self.our_pods() {
+        // Those that ran before come first: what they have is theirs.
+        let mut pods = self.our_pods();
+        pods.sort_by_key(|pod| !has_begun(pod));
+        for pod in pods {
             self.begin(pod);
         }
         self.end_former(|_| true);
+        let looks = futures::future::join_all(self.all().into_iter().map(|handle| async move {
+            handle.looked().await;
+        }));
+        if tokio::time::timeout(FIRST_LOOK, looks).await.is_err() {
+            tracing::warn!("some pods could not be looked at yet");
+        }
         Ok(())
     }
 
@@ -175,6 +190,9 @@ impl Manager {
             return Arc::clone(handle);
         }
         let found = lock(&self.found).remove(&uid).map(|sandbox| sandbox.pid);
+        if found.is_some() || has_begun(&pod) {
+            self.host.admission.take(Arc::clone(&pod));
+        }
         let handle = Handle::new(pod);
         if workers.values().any(|other| other.key == handle.key) {
             handle.set_predecessor(true);
@@ -182,15 +200,18 @@ impl Manager {
         workers.insert(uid, Arc::clone(&handle));
         drop(workers);
         let (manager, worker_handle) = (Arc::clone(self), Arc::clone(&handle));
-        tokio::spawn(async move {
-            worker::run(Arc::clone(&manager.host), Arc::clone(&worker_handle), found).await;
-            manager.finished(&worker_handle);
+        self.host.work.spawn(async move {
+            if worker::run(Arc::clone(&manager.host), Arc::clone(&worker_handle), found).await == Ended::Gone
+            {
+                manager.finished(&worker_handle);
+            }
         });
         handle
     }
 
     /// A pod has ended for good: its name is free for a successor.
     fn finished(&self, handle: &Handle) {
+        self.host.admission.release(&handle.uid);
         let mut workers = lock(&self.workers);
         workers.remove(&handle.uid);
         let mut same = workers.values().filter(|other| other.key == handle.key);
@@ -206,6 +227,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn uid_of(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// Whether a node has taken the pod, and has not ended it.
+fn has_begun(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let ended = matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
+    status.is_some_and(|s| s.start_time.is_some()) && !ended
 }
 
 /// What is known of a pod whose object is gone but whose sandbox is not.

@@ -39,12 +39,12 @@ pub(crate) type OnFailure = Arc<dyn Fn(String) + Send + Sync>;
 /// The probes of one run of a container. Dropping it ends them.
 pub(crate) struct Prober {
     state: Arc<Mutex<ProbeState>>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<(Role, JoinHandle<()>)>,
 }
 
 impl Drop for Prober {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for (_, task) in &self.tasks {
             task.abort();
         }
     }
@@ -105,10 +105,18 @@ impl Prober {
                     changed: Arc::clone(changed),
                     on_failure: Arc::clone(on_failure),
                 };
-                Some(tokio::spawn(worker.run(born)))
+                Some((role, tokio::spawn(worker.run(born))))
             })
             .collect();
         Self { state, tasks }
+    }
+
+    /// The container is being ended: whether it lives is no question any more, whether it is Ready is
+    /// (`StopLivenessAndStartup`).
+    pub(crate) fn stop_liveness(&self) {
+        for (_, task) in self.tasks.iter().filter(|(role, _)| *role != Role::Readiness) {
+            task.abort();
+        }
     }
 
     /// What the probes say now.
@@ -347,6 +355,18 @@ mod tests {
         let probed = Probed::start(probes, |age| age < Duration::from_secs(5));
         probed.until(|state| state.ready).await;
         assert_eq!(probed.until(|state| !state.ready).await, 30_000, "failed at 10, 20 and 30 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_is_being_ended_is_asked_whether_it_is_ready_and_not_whether_it_lives() {
+        let all = json!({"name": "c", "readinessProbe": probe(json!({})),
+            "livenessProbe": probe(json!({"failureThreshold": 1}))});
+        let probed = Probed::start(all, |age| age < Duration::from_secs(5));
+        probed.until(|state| state.ready).await;
+        probed.prober.stop_liveness();
+        probed.until(|state| !state.ready).await;
+        assert_eq!(probed.prober.state().failed, None);
+        assert!(probed.told.lock().unwrap().iter().all(|message| message.starts_with("Readiness")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use client::send_json;
 use http::Method;
+use planner::Object;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::host::{Host, now};
 
@@ -13,6 +15,8 @@ use crate::host::{Host, now};
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 /// How often the lease is renewed (upstream: a quarter of its duration).
 const RENEW: Duration = Duration::from_secs(10);
+/// The pause before a node that could not be registered anew is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a lease lasts, in seconds.
 const LEASE_SECONDS: u32 = 40;
 
@@ -146,16 +150,31 @@ async fn renew(host: &Host) -> Result<(), kube::Error> {
     }
 }
 
-/// Renews the lease for ever.
+/// Keeps the node alive for the API, for ever: renews its lease, and registers it anew as soon as it is gone.
 pub(crate) async fn heartbeat(host: Arc<Host>) {
+    let gone = Arc::new(Notify::new());
+    let (tell, name) = (Arc::clone(&gone), host.config.name.clone());
+    host.informers.on_change(move |_, change| {
+        if let (Some(Object::Node(node)), None) = (&change.old, &change.new)
+            && node.metadata.name.as_ref() == Some(&name)
+        {
+            tell.notify_one();
+        }
+    });
+    let mut registered = true;
     loop {
-        tokio::time::sleep(RENEW).await;
-        if let Err(error) = renew(&host).await {
-            tracing::warn!("lease of node {}: {error}", host.config.name);
-            if missing(&error) {
-                // Somebody removed the namespace or the node: it registers anew.
-                let again = register(&host).await;
-                again.unwrap_or_else(|error| tracing::warn!("node {}: {error}", host.config.name));
+        let pause = if registered { RENEW } else { AGAIN };
+        tokio::select! {
+            () = gone.notified() => registered = false,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let outcome = if registered { renew(&host).await } else { register(&host).await };
+        match outcome {
+            Ok(()) => registered = true,
+            Err(error) => {
+                tracing::warn!("node {}: {error}", host.config.name);
+                // Somebody removed the node, or the namespace of its lease.
+                registered &= !missing(&error);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One task for each pod: look, plan, write the status, act, wait for the next change.
 
 mod actions;
+mod admit;
 mod handle;
 mod kill;
 mod look;
@@ -16,12 +17,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use planner::Action;
-use planner::pod_actions::{ContainerId, ImageState, PodAction, Record, Volumes, plan};
+use planner::pod_actions::{ContainerId, ImageState, PodAction, Record, Volumes, plan, plan_rejection};
 use planner::world::object_ref;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::admission::Verdict;
 use crate::host::{Host, now};
 use crate::pod_volumes::{self, PodMounts};
 use crate::probes::Prober;
@@ -70,6 +72,8 @@ struct State {
     pulled: BTreeSet<String>,
     failed_pulls: BTreeMap<String, u32>,
     probers: HashMap<ContainerId, Prober>,
+    /// What the node says to the pod, once it has decided.
+    verdict: Option<Verdict>,
 }
 
 impl Default for State {
@@ -87,6 +91,7 @@ impl Default for State {
             pulled: BTreeSet::new(),
             failed_pulls: BTreeMap::new(),
             probers: HashMap::new(),
+            verdict: None,
         }
     }
 }
@@ -96,6 +101,15 @@ pub(crate) struct Worker {
     host: Arc<Host>,
     handle: Arc<Handle>,
     state: Mutex<State>,
+}
+
+/// Why a worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The pod is gone for good.
+    Gone,
+    /// The node ends; the pod runs on.
+    Stopped,
 }
 
 /// What came of a step.
@@ -125,8 +139,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs a pod from its first sight to its end. `found` is the pid that holds its sandbox when the sandbox
-/// was there already: `Some(None)` when the sandbox is dead.
-pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Option<u32>>) {
+/// was there already: `Some(None)` when the sandbox is dead. When the node ends, the step that is under way is
+/// the last one.
+pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Option<u32>>) -> Ended {
     let worker = Arc::new(Worker { host, handle, state: Mutex::default() });
     if let Some(pid) = found {
         worker.recover(pid).await;
@@ -134,7 +149,7 @@ pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Opti
     let mut failures: u32 = 0;
     loop {
         let pause = match worker.step().await {
-            Ok(Step::Finished) => return,
+            Ok(Step::Finished) => return Ended::Gone,
             Ok(Step::Wait(pause)) => {
                 failures = 0;
                 pause
@@ -147,13 +162,18 @@ pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Opti
                 Some(FIRST_RETRY.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_RETRY))
             }
         };
-        worker.wait(pause).await;
+        worker.handle.set_looked();
+        tokio::select! {
+            biased;
+            () = worker.host.work.stopped() => return Ended::Stopped,
+            () = worker.wait(pause) => {}
+        }
     }
 }
 
 impl Worker {
     async fn wait(&self, pause: Option<Duration>) {
-        let woken = self.handle.wake.notified();
+        let woken = self.handle.woken();
         match pause {
             Some(pause) => {
                 // Waking early or late is the same: the loop looks at everything again.
@@ -171,7 +191,12 @@ impl Worker {
         let pod = self.handle.pod();
         self.shorten_kills(&pod);
         self.start_probers(&pod);
-        let plan = plan(&self.snapshot(&pod), now());
+        let snapshot = self.snapshot(&pod);
+        let plan = match self.admit(&pod) {
+            Verdict::Taken => plan(&snapshot, now()),
+            Verdict::Refused(rejection) => plan_rejection(&snapshot, &rejection, now()),
+            Verdict::Later(pause) => return Ok(Step::Wait(Some(pause.unsigned_abs()))),
+        };
         self.tell_obstacles(&pod, &plan.status);
         let written = self.write_status(&pod, &plan.status).await;
         let going = self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some();
@@ -181,6 +206,7 @@ impl Worker {
             Err(StepError::Failed(why)) if going => tracing::warn!(pod = %self.handle.key.name, "{why}"),
             other => other?,
         }
+        self.handle.set_looked();
         if self.act(&plan.actions).await? {
             return Ok(Step::Finished);
         }

@@ -206,13 +206,14 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     api.bootstrap().await.map_err(|status| anyhow!("cannot make the first objects: {status}"))?;
 
     let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &server_names(address.ip())?)?);
-    let (server, certificates, stop) = (api.clone(), Arc::clone(&pki), running.server.stop.clone());
-    running.server.spawn(async move { server.serve(listener, &certificates, stop.cancelled()).await });
     let (housekeeper, stop) = (api.clone(), running.server.stop.clone());
     running.server.spawn(async move {
         stop.run_until_cancelled(housekeeper.expire()).await;
     });
     parts::start(up, instance, &api, running, &link).await?;
+    // Clients come in when what they see is so: pods that were ended with stead are no longer Ready.
+    let (server, certificates, stop) = (api.clone(), Arc::clone(&pki), running.server.stop.clone());
+    running.server.spawn(async move { server.serve(listener, &certificates, stop.cancelled()).await });
 
     let url = format!("https://{}", reachable(address));
     let kubeconfig = instance.kubeconfig();

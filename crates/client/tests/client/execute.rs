@@ -114,3 +114,23 @@ async fn a_kind_that_is_not_served_is_named() {
     let error = executor(&api).act(&Action::ExpectGone(target)).await.unwrap_err();
     assert_eq!(error.to_string(), "no kind Gadget of apps/v1 is served");
 }
+
+#[tokio::test]
+async fn what_was_bound_is_known_as_bound_before_any_watch_tells() {
+    let api = Fake::new(|asked| match asked.method.as_str() {
+        "POST" => (201, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
+        _ => {
+            let mut bound = pod("db-0", 7);
+            bound["spec"] = json!({"nodeName": "here", "containers": []});
+            (200, bound)
+        }
+    });
+    let informers = Informers::new(api.client.clone());
+    let recorder = Recorder::new(api.client.clone(), "test-controller", "here", clock());
+    let executor = Executor::new(api.client.clone(), informers.clone(), recorder);
+    let pod = ObjectRef { api_version: "v1".into(), kind: "Pod".into(), name: "db-0".into(), ..set() };
+    executor.act(&Action::Bind { pod, node: "here".to_owned() }).await.unwrap();
+    let world = informers.world();
+    let held = world.pods.get("default", "db-0").expect("it is known");
+    assert_eq!(held.spec.as_ref().and_then(|spec| spec.node_name.as_deref()), Some("here"));
+}

@@ -20,6 +20,7 @@ pub(crate) struct Handle {
     pub(super) stale_records: AtomicBool,
     pub(super) stale_volumes: AtomicBool,
     pub(super) wake: Arc<Notify>,
+    looked: watch::Sender<bool>,
     /// The runs as last seen; readers wait for changes of it.
     pub(super) records: watch::Sender<Vec<Record>>,
 }
@@ -35,6 +36,7 @@ impl Handle {
             stale_records: AtomicBool::new(true),
             stale_volumes: AtomicBool::new(false),
             wake: Arc::new(Notify::new()),
+            looked: watch::channel(false).0,
             records: watch::channel(Vec::new()).0,
         })
     }
@@ -93,6 +95,22 @@ impl Handle {
     /// Makes the worker look at everything again.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Resolves when somebody has called [`Handle::wake`], or has since it resolved last.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// The worker has looked at the pod, and has told the API what it saw where it could.
+    pub(super) fn set_looked(&self) {
+        self.looked.send_replace(true);
+    }
+
+    /// Resolves when the worker has looked at the pod once.
+    pub(crate) async fn looked(&self) {
+        // The sender lives as long as self: this cannot fail while we are borrowed.
+        let _ = self.looked.subscribe().wait_for(|looked| *looked).await;
     }
 
     /// The runs of the pod's containers, with changes.

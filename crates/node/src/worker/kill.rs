@@ -33,6 +33,9 @@ impl Worker {
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(deadline),
         };
+        if let Some(prober) = lock(&self.state).probers.get(id) {
+            prober.stop_liveness();
+        }
         let pod = self.handle.pod();
         let message = if message.starts_with("Stopping") {
             message.to_owned()
@@ -41,7 +44,7 @@ impl Worker {
         };
         self.host.event(&pod, EventType::Normal, "Killing", &message);
         let (this, id) = (Arc::clone(self), id.clone());
-        tokio::spawn(async move {
+        self.host.work.spawn_until_stop(async move {
             this.stop(&pod, &id, Deadline(changes)).await;
             lock(&this.state).killing.remove(&id);
             this.handle.runtime_changed();

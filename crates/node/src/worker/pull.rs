@@ -73,7 +73,7 @@ impl Worker {
     pub(super) fn pull(self: &Arc<Self>, container: &str) {
         lock(&self.state).images.insert(container.to_owned(), ImageState::Pulling);
         let (this, container) = (Arc::clone(self), container.to_owned());
-        tokio::spawn(async move {
+        self.host.work.spawn_until_stop(async move {
             let outcome = this.fetch(&container).await;
             let mut state = lock(&this.state);
             // It may have been seen, or have come another way, meanwhile.

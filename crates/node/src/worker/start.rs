@@ -175,7 +175,7 @@ impl Worker {
     ) {
         let Some(target) = self.target(id) else { return };
         let (this, pod, container, id) = (Arc::clone(self), Arc::clone(pod), container.clone(), id.clone());
-        tokio::spawn(async move {
+        self.host.work.spawn_until_stop(async move {
             match run_hook(&hook, &container, &target).await {
                 Ok(()) => {
                     lock(&this.state).post_start.remove(&id);

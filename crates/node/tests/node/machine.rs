@@ -1,6 +1,6 @@
 //! A machine whose stead can end and begin again, and whose runtime can fail.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use client::Informers;
 use futures::TryStreamExt;
 use images::ImageStore;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Node as NodeObject, Pod};
 use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, Resource};
 use network::Network;
@@ -21,13 +21,15 @@ use runtime::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use volumes::Volumes;
 
 /// The runtime's verbs that a test makes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     RunPodSandbox,
+    /// It takes until something else is asked for.
+    SlowRunPodSandbox,
     /// Stead dies when the sandbox is there and it has not been told yet.
     AfterRunPodSandbox,
     /// Stead dies when the container is made and not started yet.
@@ -38,14 +40,14 @@ pub(crate) enum Verb {
 /// The fake runtime, with failures that a test asks for.
 pub(crate) struct Flaky {
     pub(crate) fake: Arc<Fake>,
-    failing: Mutex<Option<Verb>>,
+    failing: watch::Sender<Option<Verb>>,
     failed: watch::Sender<u32>,
 }
 
 impl Flaky {
     /// Makes a verb fail until this is called again.
     pub(crate) fn fail(&self, verb: Option<Verb>) {
-        *self.failing.lock().unwrap() = verb;
+        self.failing.send_replace(verb);
     }
 
     /// How often a verb was made to fail.
@@ -60,7 +62,7 @@ impl Flaky {
     }
 
     fn may(&self, verb: Verb) -> Result<(), Error> {
-        if *self.failing.lock().unwrap() != Some(verb) {
+        if *self.failing.borrow() != Some(verb) {
             return Ok(());
         }
         self.failed.send_modify(|count| *count += 1);
@@ -72,6 +74,10 @@ impl Flaky {
 impl Runtime for Flaky {
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus, Error> {
         self.may(Verb::RunPodSandbox)?;
+        if self.may(Verb::SlowRunPodSandbox).is_err() {
+            let slow = |verb: &Option<Verb>| *verb == Some(Verb::SlowRunPodSandbox);
+            self.failing.subscribe().wait_for(|verb| !slow(verb)).await.unwrap();
+        }
         let made = self.fake.run_pod_sandbox(config).await;
         self.survive(Verb::AfterRunPodSandbox).await;
         made
@@ -141,6 +147,7 @@ pub(crate) struct Machine {
     network: Arc<Network>,
     dir: tempfile::TempDir,
     stead: Option<tokio::runtime::Runtime>,
+    node: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
     test: tokio::runtime::Runtime,
 }
 
@@ -158,9 +165,10 @@ impl Machine {
         });
         test.block_on(api.bootstrap()).unwrap();
         import_app(dir.path());
-        let runtime = Flaky { fake: Fake::new(), failing: Mutex::default(), failed: watch::Sender::new(0) };
+        let runtime =
+            Flaky { fake: Fake::new(), failing: watch::Sender::new(None), failed: watch::Sender::new(0) };
         let network = network_of_its_own(dir.path());
-        let mut this = Self { runtime: Arc::new(runtime), api, network, dir, stead: None, test };
+        let mut this = Self { runtime: Arc::new(runtime), api, network, dir, stead: None, node: None, test };
         this.up();
         this
     }
@@ -192,14 +200,27 @@ impl Machine {
                 images: ImageStore::open(&self.dir.path().join("images")).unwrap(),
             };
             let node = Node::start(config, parts).await.unwrap();
-            tokio::spawn(node.run(std::future::pending()));
+            let (end, ended) = oneshot::channel::<()>();
+            let running = tokio::spawn(node.run(async move {
+                // A crash drops the other side, and this with it.
+                let _ = ended.await;
+            }));
+            self.node = Some((end, running));
         });
         self.stead = Some(stead);
+    }
+
+    /// Tells the node to end; call what is answered to wait until it has.
+    pub(crate) fn stop(&mut self) -> impl FnOnce(&Self) + use<> {
+        let (end, running) = self.node.take().expect("stead runs");
+        end.send(()).unwrap();
+        move |this| this.test.block_on(running).unwrap()
     }
 
     /// Ends it, wherever it is: all its tasks are dropped.
     pub(crate) fn crash(&mut self) {
         self.stead.take().expect("stead runs").shutdown_timeout(std::time::Duration::from_secs(5));
+        self.node = None;
     }
 
     fn client(&self, user: &str) -> Client {
@@ -233,6 +254,23 @@ impl Machine {
     pub(crate) fn delete(&self, name: &str, grace: u32) {
         let params = DeleteParams { grace_period_seconds: Some(grace), ..DeleteParams::default() };
         self.test.block_on(self.all::<Pod>().delete(name, &params)).unwrap();
+    }
+
+    /// Deletes the node's object, and waits until there is another that is Ready; answers with both uids.
+    pub(crate) fn delete_node(&self) -> [Option<String>; 2] {
+        self.test.block_on(async {
+            let nodes: Api<NodeObject> = Api::all(self.client("test"));
+            let former = nodes.get("n").await.unwrap().metadata.uid;
+            nodes.delete("n", &DeleteParams::default()).await.unwrap();
+            let is_ready = |node: &NodeObject| {
+                let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+                conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+            };
+            let is_next =
+                |node: &NodeObject, gone: bool| !gone && node.metadata.uid != former && is_ready(node);
+            let next = follow(&nodes, is_next).await.metadata.uid;
+            [former, next]
+        })
     }
 
     pub(crate) fn pod(&self, name: &str) -> Pod {

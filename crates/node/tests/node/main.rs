@@ -2,6 +2,7 @@
 //! things go wrong at the worst moment. The network is a real one in a namespace of its own, so this needs
 //! root.
 
+mod admission;
 mod machine;
 mod restarts;
 mod stops;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::machine::{Machine, Verb, restarts};
+use crate::machine::{Machine, Verb, is_ready, restarts};
 
 #[test]
 fn what_runs_is_taken_over_and_not_touched() {
@@ -107,4 +107,32 @@ fn what_pods_left_that_nobody_knows_any_more_is_cleared_away() {
     machine.up();
     assert!(!machine.has_files("0f9c4c5e-4a0e-4a39-8d7b-0d3f0b5d6a11", ""));
     assert!(machine.has_files(&uid, ""));
+}
+
+#[test]
+fn a_pod_that_was_ended_with_stead_is_not_ready_when_stead_is_up_again() {
+    let mut machine = Machine::start();
+    let uid = machine.create("db-0", &json!({}));
+    machine.ready("db-0");
+    machine.crash();
+    machine.runtime.fake.kill_sandbox(&uid);
+    machine.runtime.fail(Some(Verb::SlowRunPodSandbox));
+    machine.up();
+    assert!(!is_ready(&machine.pod("db-0")), "what was told before is not so any more");
+    machine.runtime.fail(None);
+    machine.ready("db-0");
+}
+
+#[test]
+fn a_stead_that_ends_waits_for_the_step_that_is_under_way() {
+    let mut machine = Machine::start();
+    machine.runtime.fail(Some(Verb::SlowRunPodSandbox));
+    let uid = machine.create("db-0", &json!({}));
+    machine.runtime_until(|runtime| runtime.failures() > 0);
+    let wait = machine.stop();
+    machine.runtime.fail(None);
+    wait(&machine);
+    assert!(machine.has_files(&uid, "etc/resolv.conf"), "the sandbox is complete");
+    machine.up();
+    machine.ready("db-0");
 }

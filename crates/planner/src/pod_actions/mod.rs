@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PodStatus;
 
 use crate::plan::Waiting;
+use crate::scheduler::Rejection;
 use crate::world::object_ref;
 
 pub use restart::backoff_delay;
@@ -112,6 +113,11 @@ pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> PodPlan {
     }
     plan.status = status::pod_status(snapshot, now);
     plan
+}
+
+/// What to do for a pod that the node does not take: nothing, but to say so. It has failed, and never runs.
+pub fn plan_rejection(snapshot: &Snapshot<'_>, rejection: &Rejection, now: Timestamp) -> PodPlan {
+    PodPlan { status: status::rejected_status(snapshot, rejection, now), ..PodPlan::default() }
 }
 
 fn plan_running(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {

@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::scheduler::Rejection;
+
 use super::containers::{is_initialized, will_restart};
 use super::restart::next_restart;
 use super::snapshot::{ImageState, Record, RecordState, Sandbox, Snapshot, Volumes, is_sidecar};
@@ -14,6 +16,10 @@ use super::snapshot::{ImageState, Record, RecordState, Sandbox, Snapshot, Volume
 /// The status of the pod.
 pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
     let told = snapshot.pod.status.clone().unwrap_or_default();
+    if snapshot.has_ended() && told.container_statuses.is_none() && snapshot.records.is_empty() {
+        // The node did not take it: there is nothing to add.
+        return told;
+    }
     let init: Vec<ContainerStatus> =
         snapshot.init_containers().iter().map(|c| container_status(snapshot, c, true, now)).collect();
     let containers: Vec<ContainerStatus> =
@@ -46,6 +52,20 @@ pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
         phase: Some(phase),
         reason,
         message,
+        ..told
+    };
+    status.conditions = Some(conditions(snapshot, &status, now));
+    status
+}
+
+/// The status of a pod that the node does not take (`rejectPod` of `pkg/kubelet/kubelet.go`).
+pub(super) fn rejected_status(snapshot: &Snapshot<'_>, rejection: &Rejection, now: Timestamp) -> PodStatus {
+    let told = snapshot.pod.status.clone().unwrap_or_default();
+    let mut status = PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: Some(rejection.reason.clone()),
+        message: Some(format!("Pod was rejected: {}", rejection.message)),
+        start_time: told.start_time.clone().or(Some(time(now))),
         ..told
     };
     status.conditions = Some(conditions(snapshot, &status, now));
@@ -255,21 +275,28 @@ fn terminated(record: &Record) -> ContainerState {
 
 /// The node's conditions; those of others (readiness gates, the scheduler) stay as they are.
 fn conditions(snapshot: &Snapshot<'_>, status: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
-    let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let mut all = snapshot.pod.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
     let alive = matches!(snapshot.sandbox, Sandbox::Alive { .. });
     set(&mut all, "PodReadyToStartContainers", alive, None, now);
 
-    let completed = ended.then(|| ("PodCompleted".to_owned(), None));
+    let completed = |reason: &str| Some((reason.to_owned(), None));
+    let over = match status.phase.as_deref() {
+        Some("Succeeded") => completed("PodCompleted"),
+        Some("Failed") => completed("PodFailed"),
+        _ => None,
+    };
+    let ended = over.is_some();
     let unfinished = names(&status.init_container_statuses, |c| !c.ready);
     let initialized = is_initialized(snapshot);
     let why = unready("ContainersNotInitialized", "containers with incomplete status", &unfinished);
-    set(&mut all, "Initialized", initialized, if initialized { completed.clone() } else { Some(why) }, now);
+    let succeeded = status.phase.as_deref() == Some("Succeeded");
+    let why = if initialized { over.clone().filter(|_| succeeded) } else { Some(why) };
+    set(&mut all, "Initialized", initialized, why, now);
 
     let unready_names = names(&status.container_statuses, |c| !c.ready);
     let containers_ready = initialized && !ended && unready_names.is_empty();
     let why = (!containers_ready).then(|| {
-        completed.unwrap_or_else(|| {
+        over.unwrap_or_else(|| {
             unready("ContainersNotReady", "containers with unready status", &unready_names)
         })
     });

@@ -74,6 +74,10 @@ impl Pod {
     }
 
     fn plan(&self) -> PodPlan {
+        self.planned(plan)
+    }
+
+    fn planned(&self, plan: impl FnOnce(&Snapshot<'_>, Timestamp) -> PodPlan) -> PodPlan {
         let spec = self.pod.spec.as_ref().unwrap();
         let names: Vec<String> =
             spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| c.name.clone()).collect();
@@ -415,4 +419,55 @@ fn a_pod_that_is_over_its_active_deadline_fails() {
     );
     pod.pod.status = Some(status);
     assert!(matches!(&pod.plan().actions[..], [PodAction::KillContainer { .. }]));
+}
+
+/// The conditions and their reasons, one line each.
+fn conditions(status: &PodStatus) -> String {
+    let told = |c: &k8s_openapi::api::core::v1::PodCondition| {
+        format!("{}={} {}\n", c.type_, c.status, c.reason.as_deref().unwrap_or_default())
+    };
+    status.conditions.iter().flatten().map(told).collect()
+}
+
+#[test]
+fn a_pod_that_failed_has_not_completed() {
+    let job = Pod::new(&json!({"restartPolicy": "Never", "containers": [{"name": "db"}]}));
+    insta::assert_snapshot!(conditions(&job.ended("db", 0, 1).plan().status), @r"
+    PodReadyToStartContainers=True 
+    Initialized=True 
+    ContainersReady=False PodFailed
+    Ready=False PodFailed
+    ");
+    let job = Pod::new(&json!({"restartPolicy": "Never", "containers": [{"name": "db"}]}));
+    insta::assert_snapshot!(conditions(&job.ended("db", 0, 0).plan().status), @r"
+    PodReadyToStartContainers=True 
+    Initialized=True PodCompleted
+    ContainersReady=False PodCompleted
+    Ready=False PodCompleted
+    ");
+}
+
+#[test]
+fn a_pod_that_the_node_does_not_take_fails_and_is_never_begun() {
+    let mut pod = Pod::one();
+    pod.sandbox = Sandbox::Absent;
+    pod.volumes = Volumes::Absent;
+    let rejection = Rejection { reason: "NodePorts".to_owned(), message: "it is taken".to_owned() };
+    let plan = pod.planned(|snapshot, now| plan_rejection(snapshot, &rejection, now));
+    assert_eq!(plan.actions, []);
+    let status = plan.status;
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.reason.as_deref(), Some("NodePorts"));
+    assert_eq!(status.message.as_deref(), Some("Pod was rejected: it is taken"));
+    assert_eq!(status.container_statuses, None);
+    insta::assert_snapshot!(conditions(&status), @r"
+    PodReadyToStartContainers=False 
+    Initialized=True 
+    ContainersReady=False PodFailed
+    Ready=False PodFailed
+    ");
+    pod.pod.status = Some(status);
+    let plan = pod.plan();
+    assert_eq!((plan.actions, Some(plan.status)), (vec![], pod.pod.status.clone()), "that is all");
+    assert_eq!(pod.deleted().plan().actions, [PodAction::Finish]);
 }

@@ -57,13 +57,13 @@ fn requirement_holds(requirement: &NodeSelectorRequirement, value: Option<&str>)
     }
 }
 
-/// The first taint that keeps the pod away from the node.
-pub(super) fn untolerated_taint<'n>(pod: &Pod, node: &'n Node) -> Option<&'n Taint> {
+/// The first taint of one of these effects that keeps the pod away from the node.
+pub(super) fn untolerated<'n>(pod: &Pod, node: &'n Node, effects: &[&str]) -> Option<&'n Taint> {
     let tolerations = spec(pod).and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     taints
         .iter()
-        .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
+        .filter(|taint| effects.contains(&taint.effect.as_str()))
         .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
 }
 

@@ -3,7 +3,9 @@
 //! One plan looks at all waiting pods together, the eldest first, and counts each that it places: two pods
 //! never get the same room. Reasons in `waiting_on` are those of [`reasons`].
 
+mod admission;
 mod affinity;
+mod refusals;
 mod resources;
 mod volumes;
 
@@ -13,7 +15,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
+pub use admission::{Rejection, admit};
 pub(crate) use affinity::selects;
+pub(crate) use refusals::{Refusal, home_of, refusals};
 pub use volumes::SELECTED_NODE;
 pub(crate) use volumes::waits_for_consumer;
 
@@ -38,6 +42,13 @@ pub mod reasons {
     pub const VOLUME_BINDING: &str = "VolumeBinding";
     /// The pod has scheduling gates.
     pub const SCHEDULING_GATED: &str = "SchedulingGated";
+}
+
+/// Upstream's words for why a node will not do.
+mod words {
+    pub(super) const AFFINITY: &str = "node(s) didn't match Pod's node affinity/selector";
+    pub(super) const PORTS: &str = "node(s) didn't have free ports for the requested pod ports";
+    pub(super) const TAINTS: &str = "node(s) had taints that the pod didn't tolerate";
 }
 
 /// The scheduler.
@@ -172,9 +183,9 @@ fn filter(world: &World, info: &NodeInfo<'_>, pod: &Pod, claims: &PodClaims<'_>)
         return vec!["node(s) were unschedulable".to_owned()];
     }
     if !affinity::wants_node(pod, node) {
-        return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
+        return vec![words::AFFINITY.to_owned()];
     }
-    if let Some(taint) = affinity::untolerated_taint(pod, node) {
+    if let Some(taint) = affinity::untolerated(pod, node, &["NoSchedule", "NoExecute"]) {
         let value = taint.value.as_deref().unwrap_or_default();
         return vec![format!("node(s) had untolerated taint {{{}: {value}}}", taint.key)];
     }
@@ -182,16 +193,17 @@ fn filter(world: &World, info: &NodeInfo<'_>, pod: &Pod, claims: &PodClaims<'_>)
         return vec!["node(s) were not ready".to_owned()];
     }
     if info.has_port_conflict(pod) {
-        return vec!["node(s) didn't have free ports for the requested pod ports".to_owned()];
+        return vec![words::PORTS.to_owned()];
     }
     let shortages = info.shortages(pod);
     if !shortages.is_empty() {
-        return shortages;
+        return shortages.iter().map(ToString::to_string).collect();
     }
     volumes::node_conflict(world, claims, node).map(str::to_owned).into_iter().collect()
 }
 
-fn is_node_ready(node: &Node) -> bool {
+/// Whether the node has said lately that it is well.
+pub(crate) fn is_node_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }

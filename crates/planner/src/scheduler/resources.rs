@@ -1,6 +1,7 @@
 //! What pods ask for and what nodes have (`pkg/scheduler/framework/plugins/noderesources`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use apimachinery::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, Node, Pod};
@@ -12,6 +13,27 @@ pub(super) type Amounts = BTreeMap<String, i64>;
 
 /// A host port that a pod takes: address, protocol, number.
 pub(super) type HostPort = (String, String, i32);
+
+/// The resource that counts pods.
+const PODS: &str = "pods";
+
+/// Too little of something: millicores for `cpu`, bytes or units for all else.
+pub(super) struct Shortage {
+    pub(super) resource: String,
+    pub(super) requested: i64,
+    pub(super) used: i64,
+    pub(super) capacity: i64,
+}
+
+/// The scheduler's words for it.
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.resource == PODS {
+            return f.write_str("Too many pods");
+        }
+        write!(f, "Insufficient {}", self.resource)
+    }
+}
 
 /// One node and what is taken of it.
 pub(super) struct NodeInfo<'w> {
@@ -43,26 +65,24 @@ impl<'w> NodeInfo<'w> {
         for (resource, amount) in requests(pod) {
             *self.requested.entry(resource).or_default() += amount;
         }
-        *self.requested.entry("pods".to_owned()).or_default() += 1;
+        *self.requested.entry(PODS.to_owned()).or_default() += 1;
         self.host_ports.extend(host_ports(pod));
     }
 
-    /// Why the pod does not fit, one reason for each thing that there is too little of.
-    pub(super) fn shortages(&self, pod: &Pod) -> Vec<String> {
-        let mut short = Vec::new();
-        let free = |resource: &str| {
-            self.allocatable.get(resource).copied().unwrap_or(0)
-                - self.requested.get(resource).copied().unwrap_or(0)
+    /// What there is too little of for the pod.
+    pub(super) fn shortages(&self, pod: &Pod) -> Vec<Shortage> {
+        let of = |amounts: &Amounts, resource: &str| amounts.get(resource).copied().unwrap_or(0);
+        let mut wanted = vec![];
+        if self.allocatable.contains_key(PODS) {
+            wanted.push((PODS.to_owned(), 1));
+        }
+        wanted.extend(requests(pod).into_iter().filter(|(_, amount)| *amount > 0));
+        let short = |(resource, requested): (String, i64)| {
+            let (used, capacity) = (of(&self.requested, &resource), of(&self.allocatable, &resource));
+            let is_short = requested > capacity.saturating_sub(used);
+            is_short.then_some(Shortage { resource, requested, used, capacity })
         };
-        if self.allocatable.contains_key("pods") && free("pods") < 1 {
-            short.push("Too many pods".to_owned());
-        }
-        for (resource, amount) in requests(pod) {
-            if amount > 0 && amount > free(&resource) {
-                short.push(format!("Insufficient {resource}"));
-            }
-        }
-        short
+        wanted.into_iter().filter_map(short).collect()
     }
 
     /// How much of the node would be free with the pod on it, in thousandths: the mean over cpu and memory
@@ -96,8 +116,13 @@ impl<'w> NodeInfo<'w> {
 /// All addresses of a host.
 const ANY: &str = "0.0.0.0";
 
+/// Those of the containers and the sidecars (`schedutil.GetHostPorts`).
 fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
-    let ports = spec(pod).into_iter().flat_map(|s| &s.containers).flat_map(|c| c.ports.iter().flatten());
+    let is_sidecar = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
+    let containers = spec(pod)
+        .into_iter()
+        .flat_map(move |s| s.init_containers.iter().flatten().filter(is_sidecar).chain(&s.containers));
+    let ports = containers.flat_map(|c| c.ports.iter().flatten());
     ports.filter_map(|port| {
         let number = port.host_port.filter(|number| *number > 0)?;
         let address = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| ANY.to_owned());

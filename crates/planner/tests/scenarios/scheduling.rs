@@ -131,6 +131,10 @@ fn on_port(port: Value) -> Value {
     json!({"containers": [{"name": "main", "image": "a", "ports": [port]}]})
 }
 
+fn port(ip: &str, protocol: &str, number: u32) -> Value {
+    json!({"containerPort": 80, "hostPort": number, "hostIP": ip, "protocol": protocol})
+}
+
 #[test]
 fn a_host_port_is_given_once() {
     let check = |held: Value, wanted: Value, expect: &str| {

@@ -75,23 +75,24 @@ pub(super) async fn start(
 
     let group = &running.clients;
     let informers = Informers::new(client("system:kube-controller-manager"));
-    start_controllers(client("system:kube-controller-manager"), &informers, &node_name, group);
+    group.spawn(Arc::clone(&informers).run(group.stop.clone().cancelled_owned()));
     if let Some(network) = network {
-        let client = client(&format!("system:node:{node_name}"));
+        let (client, informers) = (client(&format!("system:node:{node_name}")), Arc::clone(&informers));
         let node = start_node(up, instance, client, informers, Arc::clone(network), &node_name).await?;
         instance.remember_node_name(&node_name)?;
         link.connect(node.clone());
         group.spawn(node.run(group.stop.clone().cancelled_owned()));
     }
+    // After the node: nobody is to plan on what the API was told of pods before stead ended.
+    start_controllers(client("system:kube-controller-manager"), informers, node_name, group);
     if let Some(dns) = dns {
         start_dns(dns, client("system:coredns"), group);
     }
     Ok(())
 }
 
-fn start_controllers(client: Client, informers: &Arc<Informers>, host: &str, group: &Group) {
-    group.spawn(Arc::clone(informers).run(group.stop.clone().cancelled_owned()));
-    let (informers, stop, host) = (Arc::clone(informers), group.stop.clone(), host.to_owned());
+fn start_controllers(client: Client, informers: Arc<Informers>, host: String, group: &Group) {
+    let stop = group.stop.clone();
     group.spawn(async move {
         let clock = Clock::new(Timestamp::now);
         controllers::run(planner::PLANNERS, client, informers, &host, clock, stop.cancelled()).await;
