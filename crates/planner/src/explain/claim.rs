@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::{Cause, Walk};
+use super::{Cause, Walk, held_by_others};
 use crate::Planner;
-use crate::objects::{annotation, is_terminating, name, namespace};
+use crate::objects::{annotation, name, namespace};
 use crate::pods::claim_names;
 use crate::scheduler::SELECTED_NODE;
 use crate::stateful_set::parent_and_ordinal;
@@ -20,14 +20,11 @@ impl Walk<'_> {
         };
         let plan = VolumeBinder.plan(self.world, &Key::new(ns, claim_name), self.now);
         let Some(waiting) = plan.waiting_on.into_iter().next() else {
-            let finalizers = claim.metadata.finalizers.clone().unwrap_or_default();
-            if is_terminating(&claim.metadata) && !finalizers.is_empty() {
-                return Cause::new(format!("claim/{claim_name} is being deleted"))
-                    .because([Cause::new(format!("finalizers hold it: {}", finalizers.join(", ")))
-                        .fix("whoever set them must take them off")]);
+            if let Some(held) = held_by_others(&claim.metadata) {
+                return Cause::new(format!("claim/{claim_name} is being deleted")).because([held]);
             }
             return match volume_name(claim) {
-                Some(volume) => Cause::new(format!("claim/{claim_name} is bound to volume {volume}")),
+                Some(volume) => Cause::well(format!("claim/{claim_name} is bound to volume {volume}")),
                 None => Cause::new(format!("claim/{claim_name} is about to be bound")),
             };
         };
@@ -40,6 +37,7 @@ impl Walk<'_> {
                 self.storage_classes()
             )),
             reasons::NO_MATCHING_VOLUME => cause
+                .because(self.misfits(claim, None))
                 .fix("create a PersistentVolume that fits, or name a storageClassName that makes volumes"),
             reasons::WAIT_FOR_FIRST_CONSUMER => {
                 let text = format!(
@@ -60,7 +58,10 @@ impl Walk<'_> {
             reasons::CLAIM_LOST => Cause::new(format!("claim/{claim_name} is Lost: {}", waiting.message))
                 .fix("bring the PersistentVolume back, or delete the claim to begin anew without the data"),
             reasons::VOLUME_MISSING | reasons::VOLUME_TAKEN => {
-                cause.fix("name another volume in spec.volumeName, or leave it out")
+                let owner = volume_name(claim).and_then(|volume| self.volume_owner(volume));
+                cause
+                    .because(owner)
+                    .fix("delete the claim and create it with another spec.volumeName, or without one")
             }
             _ => cause,
         }

@@ -2,10 +2,10 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Event, Pod,
+    Container, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
 };
 
-use super::{Cause, Walk, flag};
+use super::{Cause, Walk, flag, image, probe};
 use crate::objects::{name, namespace};
 use crate::pods::spec;
 
@@ -25,7 +25,7 @@ pub(super) fn problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> O
         let since = since.map_or(String::new(), |at| format!("; it has run for {}", walk.age(at.0)));
         return Some(Cause::new(format!("init container {} has not finished yet{since}", status.name)));
     }
-    Some(probe_problem(walk, pod, status))
+    Some(probe::problem(walk, pod, status))
 }
 
 fn waiting_problem(
@@ -40,12 +40,7 @@ fn waiting_problem(
     let cause = match reason {
         "CrashLoopBackOff" => crash_loop(walk, pod, status, said),
         "ImagePullBackOff" | "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName"
-        | "ImageInspectError" => {
-            Cause::new(format!("container {container} has no image ({reason})")).words(said).fix(format!(
-                "check the name {}, or bring the image: stead image import FILE",
-                image(pod, container)
-            ))
-        }
+        | "ImageInspectError" => image::problem(walk, pod, container, reason, said),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             Cause::new(format!("container {container} cannot be made ({reason})")).words(said)
         }
@@ -69,14 +64,7 @@ fn crash_loop(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus, said: &str) 
         count => format!("{count} restarts"),
     };
     let next = next_start(walk, status, said).map_or(String::new(), |next| format!(", next {next}"));
-    let is_kill = |said: &str| said.starts_with(&format!("Container {container} failed "));
-    let killed = walk.event_that_says("Pod", ns, pod_name, &["Killing"], is_kill).map(|event| {
-        let is_startup = event.message.as_deref().is_some_and(|said| said.contains("startup"));
-        let probe = if is_startup { "startup" } else { "liveness" };
-        let failure = probe_failure(walk, pod, container, probe).and_then(|event| event.message.as_deref());
-        Cause::new(format!("it was stopped because it failed its {probe} probe"))
-            .words(failure.map_or("", |said| finding(said, container)))
-    });
+    let killed = probe::killed(walk, pod, status);
     let end = last_run(walk, pod, status).map(|end| end.because(killed));
     let has_fix = end.as_ref().is_some_and(|end| end.fix.is_some());
     let text = format!("container {container} is in CrashLoopBackOff ({restarts}{next})");
@@ -96,11 +84,15 @@ fn next_start(walk: &Walk<'_>, status: &ContainerStatus, said: &str) -> Option<S
     Some(if rest > 0 { format!("in {rest} s") } else { "now".to_owned() })
 }
 
+/// The end of the container's last run.
+pub(super) fn end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let now = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+    now.or_else(|| status.last_state.as_ref()?.terminated.as_ref())
+}
+
 /// How the container's last run ended, with its last words.
 pub(super) fn last_run(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Cause> {
-    let now = status.state.as_ref().and_then(|state| state.terminated.as_ref());
-    let before = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    let end = now.or(before)?;
+    let end = end(status)?;
     let ago = end.finished_at.as_ref().map_or(String::new(), |at| format!(" {} ago", walk.age(at.0)));
     let reason = match (end.reason.as_deref(), signal(end.exit_code)) {
         (None | Some("Error"), Some(signal)) => format!(" ({signal})"),
@@ -133,7 +125,7 @@ fn signal(exit_code: i32) -> Option<&'static str> {
 fn exit_fix(pod: &Pod, status: &ContainerStatus, end: &ContainerStateTerminated) -> Option<String> {
     match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), _) => {
-            let held = container_of(pod, &status.name).and_then(|container| container.resources.as_ref());
+            let held = of(pod, &status.name).and_then(|container| container.resources.as_ref());
             let limits = status.resources.as_ref().or(held).and_then(|r| r.limits.as_ref());
             let limit = limits.and_then(|limits| limits.get("memory"));
             let now = limit.map_or(String::new(), |limit| format!(" (now {})", limit.0));
@@ -146,56 +138,22 @@ fn exit_fix(pod: &Pod, status: &ContainerStatus, end: &ContainerStateTerminated)
     }
 }
 
-/// A container that runs and is not Ready: a probe says so.
-fn probe_problem(walk: &Walk<'_>, pod: &Pod, status: &ContainerStatus) -> Cause {
-    let container = &status.name;
-    let held = container_of(pod, container);
-    let starting = status.started == Some(false) && held.is_some_and(|c| c.startup_probe.is_some());
-    let which = if starting { "startup" } else { "readiness" };
-    if let Some(event) = probe_failure(walk, pod, container, which) {
-        let times = match event.count.unwrap_or(1) {
-            1 => "once".to_owned(),
-            count => format!("{count} times"),
-        };
-        let said = finding(event.message.as_deref().unwrap_or_default(), container);
-        return Cause::new(format!("container {container} has failed its {which} probe {times}")).words(said);
-    }
-    if starting || held.is_some_and(|c| c.readiness_probe.is_some()) {
-        return Cause::new(format!("container {container} runs; its {which} probe has not succeeded yet"));
-    }
-    Cause::new(format!("container {container} has only just been started"))
-}
-
-/// What the node told last of such a probe of the container. A message that names no container may be about any.
-fn probe_failure<'w>(walk: &Walk<'w>, pod: &Pod, container: &str, probe: &str) -> Option<&'w Event> {
-    let is_about = |said: &str| {
-        let named = said.rsplit_once(" (container ").and_then(|(_, rest)| rest.strip_suffix(')'));
-        said.to_lowercase().starts_with(probe) && named.is_none_or(|named| named == container)
-    };
-    walk.event_that_says("Pod", namespace(&pod.metadata), name(&pod.metadata), &["Unhealthy"], is_about)
-}
-
-/// What a probe found, without saying again which probe of which container.
-fn finding<'s>(said: &'s str, container: &str) -> &'s str {
-    let said = said.split_once(": ").map_or(said, |(_, rest)| rest);
-    let said = said.strip_suffix(&format!(" (container {container})")).unwrap_or(said);
-    said.trim_end().trim_end_matches(':')
-}
-
 fn is_init(pod: &Pod, container: &str) -> bool {
     spec(pod).is_some_and(|spec| spec.init_containers.iter().flatten().any(|c| c.name == container))
 }
 
 /// Whether the init container goes on beside the others.
 fn is_sidecar(pod: &Pod, container: &str) -> bool {
-    container_of(pod, container).is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
+    of(pod, container).is_some_and(|c| c.restart_policy.as_deref() == Some("Always"))
 }
 
-fn container_of<'p>(pod: &'p Pod, container: &str) -> Option<&'p Container> {
+/// The container of this name.
+pub(super) fn of<'p>(pod: &'p Pod, container: &str) -> Option<&'p Container> {
     let spec = spec(pod)?;
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == container)
 }
 
-fn image(pod: &Pod, container: &str) -> String {
-    container_of(pod, container).and_then(|c| c.image.clone()).unwrap_or_default()
+/// The image that the container asks for.
+pub(super) fn image(pod: &Pod, container: &str) -> String {
+    of(pod, container).and_then(|c| c.image.clone()).unwrap_or_default()
 }

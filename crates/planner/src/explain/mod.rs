@@ -3,96 +3,45 @@
 //! It reads what planners wait for (their `waiting_on`), what the node has seen (statuses, events) and what is
 //! missing in the world. It guesses nothing: where the trail ends, the chain ends. For `stead why`.
 
+mod cause;
 mod claim;
 mod container;
+mod governing;
+mod image;
 mod node;
+mod owner;
 mod pod;
+mod probe;
 mod references;
 mod service;
 mod set;
+mod survey;
+mod unschedulable;
+mod volume;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use serde::Serialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use cause::{Cause, Chain};
+pub use survey::{Explained, Survey, survey};
 
 use crate::Planner;
-use crate::garbage_collector::{CLUSTER_SCOPED, GarbageCollector};
+use crate::garbage_collector::{CLUSTER_SCOPED, FOREGROUND, GarbageCollector, ORPHAN};
 use crate::namespace::NamespacePlanner;
-use crate::objects::spoken;
+use crate::objects::{is_terminating, spoken};
 use crate::plan::{ObjectRef, Plan, Waiting};
 use crate::volume_binder::VolumeBinder;
+use crate::volume_binder::protection::{CLAIM_FINALIZER, VOLUME_FINALIZER};
 use crate::world::{Key, World};
 
 /// What to do about something that is not there.
 const CHECK_NAME: &str = "check the name and the namespace (-n)";
-
-/// One line of an explanation and what lies behind it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Cause {
-    /// One plain sentence.
-    pub text: String,
-    /// What a program said, word for word.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub words: Vec<String>,
-    /// What to do about it, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-    /// The causes of this.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub because: Vec<Cause>,
-}
-
-impl Cause {
-    fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
-
-    fn because(mut self, causes: impl IntoIterator<Item = Cause>) -> Self {
-        self.because.extend(causes);
-        self
-    }
-
-    /// What a program said; empty lines are left out.
-    fn words(mut self, words: &str) -> Self {
-        self.words
-            .extend(words.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned));
-        self
-    }
-}
-
-/// Everything there is to say about one object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Chain {
-    /// What keeps the object from its goal; one line that says so when nothing does.
-    pub causes: Vec<Cause>,
-}
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.causes.iter().try_for_each(|cause| render(cause, 0, f))
-    }
-}
-
-/// A line, what was said, what lies behind it, and last what to do: where the eye ends up.
-fn render(cause: &Cause, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let indent = " ".repeat(depth.saturating_sub(1) * 2);
-    let bullet = if depth == 0 { "" } else { "└ " };
-    writeln!(f, "{indent}{bullet}{}", cause.text)?;
-    let below = " ".repeat(depth * 2);
-    for line in &cause.words {
-        writeln!(f, "{below}  {line}")?;
-    }
-    cause.because.iter().try_for_each(|cause| render(cause, depth + 1, f))?;
-    cause.fix.iter().try_for_each(|fix| writeln!(f, "{below}→ {fix}"))
-}
+/// What there is something to say about.
+const ASK_ABOUT: &str =
+    "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, node or namespace";
 
 /// Explains the object `kind` (`StatefulSet`, also as `statefulset`, `sts`, `statefulsets`) of this name.
 /// `events` are those of the namespace (of a cluster-scoped object: those in `default`), in any order.
@@ -105,14 +54,12 @@ pub fn explain(
     now: Timestamp,
 ) -> Chain {
     let mut walk = Walk { world, events, now, seen: BTreeSet::new() };
-    let causes = match canonical(kind) {
-        Some("StatefulSet") => walk.stateful_set(namespace, name),
-        Some(kind) => vec![walk.object(kind, namespace, name)],
-        None => vec![Cause::new(format!("nothing is known about the kind {kind}")).fix(
-            "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, node or namespace",
-        )],
-    };
-    Chain { causes }
+    match canonical(kind) {
+        Some(kind) => walk.explain(kind, namespace, name),
+        None => Chain {
+            causes: vec![Cause::new(format!("nothing is known about the kind {kind}")).fix(ASK_ABOUT)],
+        },
+    }
 }
 
 /// The kind that a word means, as kubectl takes it; of those that have nothing to say, only the kind's own name.
@@ -147,11 +94,20 @@ struct Walk<'w> {
 }
 
 impl<'w> Walk<'w> {
+    /// Everything about one object.
+    fn explain(&mut self, kind: &str, namespace: &str, name: &str) -> Chain {
+        let causes = match kind {
+            "StatefulSet" => self.stateful_set(namespace, name),
+            kind => vec![self.object(kind, namespace, name)],
+        };
+        Chain { causes }
+    }
+
     /// Explains one object in one line and what lies behind it.
     fn object(&mut self, kind: &str, namespace: &str, name: &str) -> Cause {
         let namespace = if CLUSTER_SCOPED.contains(&kind) { "" } else { namespace };
         if !self.seen.insert((kind.to_owned(), namespace.to_owned(), name.to_owned())) {
-            return Cause::new(format!("{}/{name}: see above", kind.to_lowercase()));
+            return Cause::told(format!("{}/{name}: see above", kind.to_lowercase()));
         }
         match kind {
             "Pod" => self.pod(namespace, name),
@@ -197,9 +153,9 @@ impl<'w> Walk<'w> {
     /// Any other kind: what the planners that look at all kinds wait for.
     fn other(&mut self, kind: &str, namespace: &str, name: &str) -> Cause {
         let spoken = format!("{}/{name}", kind.to_lowercase());
-        if self.world.find(kind, namespace, name).is_none() {
+        let Some(object) = self.world.find(kind, namespace, name) else {
             return Cause::new(format!("{spoken} does not exist")).fix(CHECK_NAME);
-        }
+        };
         let key = Key::new(namespace, name);
         let mut waits = match kind {
             "Namespace" => NamespacePlanner.plan(self.world, &key, self.now).waiting_on,
@@ -207,10 +163,10 @@ impl<'w> Walk<'w> {
             _ => Vec::new(),
         };
         waits.extend(self.garbage(kind, namespace, name).waiting_on);
-        match self.waits(waits).into_iter().next() {
-            Some(cause) => cause,
-            None => Cause::new(format!("{spoken} {}", self.standing(kind, name))),
-        }
+        let held = held_by_others(object.metadata())
+            .map(|held| Cause::new(format!("{spoken} is being deleted")).because([held]));
+        let cause = self.waits(waits).into_iter().next().or(held);
+        cause.unwrap_or_else(|| Cause::well(format!("{spoken} {}", self.standing(kind, name))))
     }
 
     /// How something is that waits for nothing.
@@ -223,11 +179,7 @@ impl<'w> Walk<'w> {
             }
             _ => volume.and_then(|volume| volume.status.as_ref()?.phase.clone()),
         };
-        let claim = volume.and_then(|volume| volume.spec.as_ref()?.claim_ref.as_ref());
-        let claim = claim.map(|claim| {
-            let text = |part: &Option<String>| part.clone().unwrap_or_default();
-            format!("claim {}/{}", text(&claim.namespace), text(&claim.name))
-        });
+        let claim = volume.and_then(|volume| volume::claimant(volume));
         match (phase.as_deref(), claim) {
             (Some("Bound"), Some(claim)) => format!("is bound to {claim}"),
             (Some("Released"), Some(claim)) => {
@@ -268,14 +220,7 @@ impl<'w> Walk<'w> {
             reasons => event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)),
         };
         let says = |event: &&Event| is_wanted(event.message.as_deref().unwrap_or_default());
-        self.events.iter().filter(about).filter(wanted).filter(says).max_by_key(|event| {
-            let last = event.last_timestamp.as_ref().map(|time| time.0);
-            last.or(event.event_time.as_ref().map(|time| time.0)).or(event
-                .metadata
-                .creation_timestamp
-                .as_ref()
-                .map(|time| time.0))
-        })
+        self.events.iter().filter(about).filter(wanted).filter(says).max_by_key(|event| moment(event))
     }
 
     /// How long ago a moment was, in a few words.
@@ -285,4 +230,24 @@ impl<'w> Walk<'w> {
             age => age,
         }
     }
+}
+
+/// When an event was told last.
+fn moment(event: &Event) -> Option<Timestamp> {
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let told = last.or(event.event_time.as_ref().map(|time| time.0));
+    told.or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+/// Finalizers that this program takes off by itself, when it is time.
+const OUR_FINALIZERS: &[&str] = &[FOREGROUND, ORPHAN, CLAIM_FINALIZER, VOLUME_FINALIZER];
+
+/// What keeps an object that is being deleted, where somebody else must let it go.
+fn held_by_others(meta: &ObjectMeta) -> Option<Cause> {
+    let others = meta.finalizers.iter().flatten().filter(|held| !OUR_FINALIZERS.contains(&held.as_str()));
+    let others: Vec<&str> = others.map(String::as_str).filter(|_| is_terminating(meta)).collect();
+    (!others.is_empty()).then(|| {
+        Cause::new(format!("finalizers hold it: {}", others.join(", ")))
+            .fix("whoever set them must take them off; when nobody is left who does: stead edit, metadata.finalizers")
+    })
 }

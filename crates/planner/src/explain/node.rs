@@ -1,6 +1,6 @@
 //! Nodes: not Ready, or closed to new pods.
 
-use super::{CHECK_NAME, Cause, Walk};
+use super::{Cause, Walk};
 
 /// Conditions that are bad when they are True.
 const PRESSURES: &[&str] = &["MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
@@ -8,7 +8,8 @@ const PRESSURES: &[&str] = &["MemoryPressure", "DiskPressure", "PIDPressure", "N
 impl Walk<'_> {
     pub(super) fn node(&self, name: &str) -> Cause {
         let Some(node) = self.world.nodes.get("", name) else {
-            return Cause::new(format!("node/{name} does not exist")).fix(CHECK_NAME);
+            return Cause::new(format!("node/{name} is not registered"))
+                .fix(format!("start stead there: stead up --node-name {name}"));
         };
         let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
         let mut causes = Vec::new();
@@ -29,19 +30,18 @@ impl Walk<'_> {
             causes.push(Cause::new(format!("it has the condition {}", bad.type_)).words(words));
         }
         if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) {
-            causes.push(
-                Cause::new("it takes no new pods (spec.unschedulable)").fix(UNCORDON.replace("NODE", name)),
-            );
+            causes.push(Cause::new("it takes no new pods (spec.unschedulable)").fix(uncordon(name)));
         }
         let pods = self.world.pods.iter().filter(|pod| crate::pods::node_name(pod) == Some(name)).count();
         let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
         if causes.is_empty() {
-            return Cause::new(format!("node/{name} is Ready and has {pods}"));
+            return Cause::well(format!("node/{name} is Ready and has {pods}"));
         }
         Cause::new(format!("node/{name}, which has {pods}, is not as it should be")).because(causes)
     }
 }
 
 /// How a node takes pods again.
-pub(super) const UNCORDON: &str =
-    r#"let it take pods again: stead patch node NODE -p '{"spec":{"unschedulable":false}}'"#;
+pub(super) fn uncordon(name: &str) -> String {
+    format!(r#"let it take pods again: stead patch node {name} -p '{{"spec":{{"unschedulable":false}}}}'"#)
+}

@@ -1,21 +1,23 @@
 //! Pods: not made, not placed, not started, not Ready, or not gone.
 
+use apimachinery::ordinals::Reserved;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{CHECK_NAME, Cause, Walk, container, flag, references};
+use super::{CHECK_NAME, Cause, Walk, container, flag, held_by_others, references};
 use crate::Planner;
-use crate::objects::is_terminating;
+use crate::objects::{annotation, is_terminating, namespace};
 use crate::pods::{
-    claim_names, container_statuses, is_running_and_ready, node_name, phase, ready_since, spec,
+    claim_names, container_statuses, is_running_and_ready, is_terminal, node_name, phase, ready_since, spec,
 };
-use crate::scheduler::{Scheduler, reasons};
-use crate::stateful_set::{parent_and_ordinal, replicas, start_ordinal};
+use crate::scheduler::{Scheduler, is_node_ready, reasons};
+use crate::stateful_set::{Ordinals, RESERVE_ORDINALS, parent_and_ordinal, start_ordinal};
 use crate::volume_binder::matching::is_bound;
 use crate::world::Key;
 
 impl Walk<'_> {
     pub(super) fn pod(&mut self, namespace: &str, name: &str) -> Cause {
-        let Some(pod) = self.world.pods.get(namespace, name) else {
+        let world = self.world;
+        let Some(pod) = world.pods.get(namespace, name) else {
             return self.missing_pod(namespace, name);
         };
         if is_terminating(&pod.metadata) {
@@ -24,11 +26,18 @@ impl Walk<'_> {
         if node_name(pod).is_none() {
             return self.unscheduled_pod(pod, namespace, name);
         }
+        if !is_terminal(pod)
+            && let Some(behind) = self.silent_node(pod)
+        {
+            let node = node_name(pod).unwrap_or_default();
+            return Cause::new(format!("pod/{name} is on node {node}, which says nothing of it"))
+                .because([behind]);
+        }
         if is_running_and_ready(pod) {
             let since = ready_since(pod).map_or(String::new(), |since| format!(" for {}", self.age(since)));
-            return Cause::new(format!("pod/{name} is Running and Ready{since}"));
+            return Cause::well(format!("pod/{name} is Running and Ready{since}"));
         }
-        if phase(pod) == "Failed" || phase(pod) == "Succeeded" {
+        if is_terminal(pod) {
             return self.ended_pod(pod, name);
         }
         let missing = references::missing(self.world, pod);
@@ -53,29 +62,14 @@ impl Walk<'_> {
         if seen {
             return cause;
         }
-        let held = self.world.stateful_sets.get(namespace, set);
-        let first = held.map_or(0, |set| start_ordinal(set));
-        let count = held.map_or(0, |set| replicas(set));
-        if !(first..first + count).contains(&ordinal) {
-            let has = match count {
-                0 => "has no replicas".to_owned(),
-                1 => format!("has one replica, {set}-{first}"),
-                count => format!("has {count} replicas, {set}-{first} to {set}-{}", first + count - 1),
-            };
-            let cause = cause.because([Cause::new(format!("statefulset/{set} {has}"))]);
-            let more = ordinal - first + 1;
-            return match more {
-                1.. => {
-                    cause.fix(format!("for more: stead scale sts/{set}{} --replicas={more}", flag(namespace)))
-                }
-                _ => cause,
-            };
+        if let Some(unwanted) = self.unwanted(namespace, set, ordinal) {
+            return cause.because([unwanted]);
         }
         let because = self.stateful_set(namespace, set);
         cause.because(because)
     }
 
-    fn terminating_pod(&self, pod: &Pod, name: &str) -> Cause {
+    fn terminating_pod(&mut self, pod: &Pod, name: &str) -> Cause {
         let since = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
         let text = match since {
@@ -93,17 +87,63 @@ impl Walk<'_> {
             Some(end) => format!("pod/{name} is terminating and was to stop at once, {} ago", self.age(end)),
             None => format!("pod/{name} is terminating"),
         };
-        let finalizers = pod.metadata.finalizers.clone().unwrap_or_default();
-        let failed = self.event("Pod", crate::objects::namespace(&pod.metadata), name, &["FailedKillPod"]);
+        let failed =
+            self.event("Pod", namespace(&pod.metadata), name, &["FailedKillPod", "FailedPreStopHook"]);
         let failed = failed.map(|event| {
-            Cause::new("its node could not stop it").words(event.message.as_deref().unwrap_or_default())
+            let reason = event.reason.as_deref().unwrap_or_default();
+            Cause::new(format!("its node reports {reason}"))
+                .words(event.message.as_deref().unwrap_or_default())
         });
-        let cause = Cause::new(text).because(failed);
-        if finalizers.is_empty() {
-            return cause;
+        let silent = self.silent_node(pod).map(|behind| {
+            let (node, flag) = (node_name(pod).unwrap_or_default(), flag(namespace(&pod.metadata)));
+            Cause::new("only its node can say that its processes are gone").because([behind]).fix(format!(
+                "when you are sure that node {node} is off for good: stead delete pod {name}{flag} --force \
+                 --grace-period=0"
+            ))
+        });
+        Cause::new(text).because(failed).because(silent).because(held_by_others(&pod.metadata))
+    }
+
+    /// Why a set makes no pod of this ordinal, if it does not want one.
+    fn unwanted(&self, namespace: &str, set_name: &str, ordinal: i64) -> Option<Cause> {
+        let set = self.world.stateful_sets.get(namespace, set_name)?;
+        let (ordinals, flag) = (Ordinals::of(set), flag(namespace));
+        if ordinals.contains(ordinal) {
+            return None;
         }
-        cause.because([Cause::new(format!("finalizers hold it: {}", finalizers.join(", ")))
-            .fix("whoever set them must take them off")])
+        if ordinals.is_reserved(ordinal) {
+            let reserved = annotation(&set.metadata, RESERVE_ORDINALS).unwrap_or_default();
+            let text = format!(
+                "statefulset/{set_name} leaves ordinal {ordinal} out: its annotation {RESERVE_ORDINALS} is \"{reserved}\""
+            );
+            let fix = format!(
+                "to have it, reserve others or none: stead annotate sts {set_name}{flag} {RESERVE_ORDINALS}-"
+            );
+            return Some(Cause::new(text).fix(fix));
+        }
+        let last = usize::try_from(ordinals.count() - 1).ok().and_then(|last| ordinals.iter().nth(last));
+        let has = match (ordinals.iter().next(), last) {
+            (Some(first), Some(last)) if first == last => format!("has one replica, {set_name}-{first}"),
+            (Some(first), Some(last)) => {
+                format!("has {} replicas, {set_name}-{first} to {set_name}-{last}", ordinals.count())
+            }
+            _ => "has no replicas".to_owned(),
+        };
+        let cause = Cause::new(format!("statefulset/{set_name} {has}"));
+        let reserved = annotation(&set.metadata, RESERVE_ORDINALS).map(Reserved::parse);
+        let reserved = reserved.and_then(Result::ok).unwrap_or_default();
+        let more = reserved.rank(start_ordinal(set), ordinal).map(|rank| rank + 1);
+        Some(match more {
+            Some(more) => cause.fix(format!("for more: stead scale sts/{set_name}{flag} --replicas={more}")),
+            None => cause,
+        })
+    }
+
+    /// The pod's node, where that is not there or has not spoken lately.
+    fn silent_node(&mut self, pod: &Pod) -> Option<Cause> {
+        let node = node_name(pod)?;
+        let speaks = self.world.nodes.get("", node).is_some_and(|node| is_node_ready(node));
+        (!speaks).then(|| self.object("Node", "", node))
     }
 
     fn unscheduled_pod(&mut self, pod: &Pod, namespace: &str, name: &str) -> Cause {
@@ -121,10 +161,14 @@ impl Walk<'_> {
         };
         let cause = Cause::new(format!("pod/{name} has no node: {}", waiting.message));
         match waiting.reason {
-            reasons::UNSCHEDULABLE => match unschedulable_fix(&waiting.message) {
-                Some(fix) => cause.fix(fix),
-                None => cause,
-            },
+            reasons::UNSCHEDULABLE => {
+                let behind = self.refusals(pod);
+                if behind.is_empty() {
+                    return cause.fix("start a node: stead up without --no-node");
+                }
+                let summary = waiting.message.split(": ").next().unwrap_or_default();
+                Cause::new(format!("pod/{name} has no node: {summary}")).because(behind)
+            }
             reasons::SCHEDULING_GATED => cause.fix("whoever set the gates must take them off"),
             _ => {
                 let behind = self.object(&waiting.on.kind, &waiting.on.namespace, &waiting.on.name);
@@ -138,9 +182,11 @@ impl Walk<'_> {
         let reason = status.and_then(|s| s.reason.as_deref()).map_or(String::new(), |r| format!(" ({r})"));
         let message = status.and_then(|s| s.message.as_deref()).unwrap_or_default();
         let runs = container_statuses(pod).filter_map(|c| container::last_run(self, pod, c));
-        Cause::new(format!("pod/{name} has {}{reason}", phase(pod).to_lowercase()))
-            .words(message)
-            .because(runs)
+        let text = format!("pod/{name} has {}{reason}", phase(pod).to_lowercase());
+        if phase(pod) == "Succeeded" {
+            return Cause::well(text).words(message);
+        }
+        Cause::new(text).words(message).because(runs)
     }
 
     fn unbound_claims(&mut self, pod: &Pod, namespace: &str, name: &str) -> Option<Cause> {
@@ -182,24 +228,4 @@ impl Walk<'_> {
         }
         Cause::new(format!("pod/{name} is not Ready")).because(problems)
     }
-}
-
-/// What helps against the scheduler's refusals, where one thing plainly does.
-fn unschedulable_fix(message: &str) -> Option<&'static str> {
-    const FIXES: &[(&str, &str)] = &[
-        ("no nodes available", "start a node: stead up without --no-node"),
-        ("Insufficient", "lower the containers' resources.requests, or make room on the node"),
-        ("Too many pods", "delete pods that are not needed, or add a node"),
-        ("untolerated taint", "add a toleration to the pod, or take the taint off the node"),
-        ("were unschedulable", super::node::UNCORDON),
-        ("node affinity/selector", "compare spec.nodeSelector and spec.affinity with the nodes' labels"),
-        ("were not ready", "see why the node is not Ready: stead why node/NODE"),
-        ("free ports", "another pod has the host port: change containers[].ports[].hostPort"),
-        ("volume node affinity", "the pod's volume is on another node: the pod can only run there"),
-        (
-            "didn't find available persistent volumes",
-            "create a PersistentVolume of the claim's class for the node",
-        ),
-    ];
-    FIXES.iter().find(|(part, _)| message.contains(part)).map(|(_, fix)| *fix)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume};
 
 use super::{Cause, flag};
 use crate::objects::namespace;
@@ -17,15 +17,36 @@ pub(super) fn missing(world: &World, pod: &Pod) -> Vec<Cause> {
     let Some(spec) = spec(pod) else { return Vec::new() };
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
     let mut references: BTreeSet<Reference<'_>> = containers.flat_map(of_container).collect();
-    for volume in spec.volumes.iter().flatten() {
-        if let Some(secret) = volume.secret.as_ref().filter(|secret| secret.optional != Some(true)) {
-            references.extend(secret.secret_name.as_deref().map(|name| ("Secret", name, None)));
+    references.extend(spec.volumes.iter().flatten().flat_map(of_volume));
+    references.into_iter().filter_map(|reference| cause(world, namespace(&pod.metadata), reference)).collect()
+}
+
+/// What a volume's files are made from.
+fn of_volume(volume: &Volume) -> Vec<Reference<'_>> {
+    let mut references = Vec::new();
+    if let Some(secret) = volume.secret.as_ref().filter(|secret| secret.optional != Some(true)) {
+        let name = secret.secret_name.as_deref();
+        references.extend(name.into_iter().flat_map(|name| files("Secret", name, &secret.items)));
+    }
+    if let Some(map) = volume.config_map.as_ref().filter(|map| map.optional != Some(true)) {
+        references.extend(files("ConfigMap", &map.name, &map.items));
+    }
+    for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
+        if let Some(secret) = source.secret.as_ref().filter(|secret| secret.optional != Some(true)) {
+            references.extend(files("Secret", &secret.name, &secret.items));
         }
-        if let Some(map) = volume.config_map.as_ref().filter(|map| map.optional != Some(true)) {
-            references.insert(("ConfigMap", &map.name, None));
+        if let Some(map) = source.config_map.as_ref().filter(|map| map.optional != Some(true)) {
+            references.extend(files("ConfigMap", &map.name, &map.items));
         }
     }
-    references.into_iter().filter_map(|reference| cause(world, namespace(&pod.metadata), reference)).collect()
+    references
+}
+
+/// The keys that become files, or the whole thing where none are named.
+fn files<'p>(kind: &'static str, name: &'p str, items: &'p Option<Vec<KeyToPath>>) -> Vec<Reference<'p>> {
+    let keys: Vec<Reference<'p>> =
+        items.iter().flatten().map(|item| (kind, name, Some(item.key.as_str()))).collect();
+    if keys.is_empty() { vec![(kind, name, None)] } else { keys }
 }
 
 fn of_container(container: &Container) -> Vec<Reference<'_>> {

@@ -14,7 +14,7 @@ impl Walk<'_> {
         };
         let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
         if selector.is_empty() {
-            return Cause::new(format!(
+            return Cause::well(format!(
                 "service/{service_name} has no selector: its endpoints are made by hand"
             ));
         }
@@ -41,7 +41,9 @@ impl Walk<'_> {
         let unready: Vec<String> =
             pods.iter().filter(|pod| !counts(pod)).map(|pod| name(&pod.metadata).to_owned()).collect();
         let behind: Vec<Cause> = unready.iter().map(|pod| self.object("Pod", ns, pod)).collect();
-        Cause::new(text).because(lacking).because(behind)
+        let cause =
+            if lacking.is_empty() && behind.is_empty() { Cause::well(text) } else { Cause::new(text) };
+        cause.because(lacking).because(behind)
     }
 }
 

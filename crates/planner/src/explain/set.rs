@@ -1,14 +1,19 @@
 //! Sets: what their planner waits for, or what it would do next and was refused.
 
-use super::{CHECK_NAME, Cause, Walk};
+use k8s_openapi::api::apps::v1::StatefulSet;
+
+use super::{CHECK_NAME, Cause, Walk, flag, held_by_others};
 use crate::Planner;
-use crate::plan::{Action, Plan};
-use crate::stateful_set::{StatefulSetPlanner, replicas};
+use crate::objects::{is_terminating, name, namespace};
+use crate::plan::{Action, Plan, Waiting};
+use crate::pods::stuck;
+use crate::stateful_set::{StatefulSetPlanner, pod_revision, reasons, replicas, revision_label};
 use crate::world::Key;
 
 impl Walk<'_> {
     pub(super) fn stateful_set(&mut self, namespace: &str, name: &str) -> Vec<Cause> {
-        let Some(set) = self.world.stateful_sets.get(namespace, name) else {
+        let world = self.world;
+        let Some(set) = world.stateful_sets.get(namespace, name) else {
             let text = format!("statefulset/{name} does not exist in namespace {namespace}");
             return vec![Cause::new(text).fix(CHECK_NAME)];
         };
@@ -16,19 +21,59 @@ impl Walk<'_> {
         let plan = StatefulSetPlanner.plan(self.world, &Key::new(namespace, name), self.now);
         let mut causes: Vec<Cause> = self.refused(namespace, name, &plan).into_iter().collect();
         let garbage = self.garbage("StatefulSet", namespace, name);
-        causes.extend(self.waits(plan.waiting_on.into_iter().chain(garbage.waiting_on)));
+        causes.extend(self.waits_of_set(set, plan.waiting_on));
+        causes.extend(self.waits(garbage.waiting_on));
+        if let Some(held) = held_by_others(&set.metadata) {
+            causes.push(Cause::new(format!("statefulset/{name} is being deleted")).because([held]));
+        }
         if causes.is_empty() {
-            let status = set.status.as_ref();
-            let available = status.and_then(|s| s.available_replicas).unwrap_or(0);
-            let wanted = replicas(set);
-            let pods = match wanted {
-                0 => "it is to have no pods".to_owned(),
-                1 if available == 1 => "its pod is available".to_owned(),
-                _ => format!("{available} of {wanted} pods are available"),
-            };
-            causes.push(Cause::new(format!("statefulset/{name} waits for nothing: {pods}")));
+            causes.push(at_rest(set));
+        }
+        if !is_terminating(&set.metadata) {
+            causes.extend(self.ungoverned(set));
         }
         causes
+    }
+
+    /// What the set's planner waits for. An update that cannot go on by itself comes with the way back.
+    fn waits_of_set(&mut self, set: &StatefulSet, waits: Vec<Waiting>) -> Vec<Cause> {
+        let (set_name, ns) = (name(&set.metadata), namespace(&set.metadata));
+        let mut causes = Vec::new();
+        let mut others = Vec::new();
+        for waiting in waits {
+            match waiting.reason {
+                reasons::NAME_HELD_BY_FOREIGN_POD => {
+                    let pod = self.foreign_pod(set, &waiting.on.namespace, &waiting.on.name);
+                    causes.push(Cause::new(self.sentence(&waiting)).because([pod]));
+                }
+                // The set itself is not: its namespace is.
+                reasons::BEING_DELETED if !is_terminating(&set.metadata) => {
+                    let namespace = self.object("Namespace", "", ns);
+                    let text = format!("statefulset/{set_name} makes no pods any more");
+                    causes.push(Cause::new(text).because([namespace]));
+                }
+                _ => others.push(waiting),
+            }
+        }
+        let back = others.iter().enumerate().find_map(|(index, w)| Some((index, self.way_back(set, w)?)));
+        let mut others = self.waits(others);
+        if let Some((index, way_back)) = back {
+            others[index].fix = Some(way_back);
+        }
+        causes.extend(others);
+        causes
+    }
+
+    /// How to leave an update whose new pods cannot get further.
+    fn way_back(&self, set: &StatefulSet, waiting: &Waiting) -> Option<String> {
+        let status = set.status.as_ref()?;
+        let (current, update) = (status.current_revision.as_deref()?, status.update_revision.as_deref()?);
+        let pod = self.world.pods.get(&waiting.on.namespace, &waiting.on.name)?;
+        let is_new =
+            waiting.on.kind == "Pod" && current != update && pod_revision(pod) == revision_label(update);
+        stuck(pod, self.now).filter(|_| is_new)?;
+        let flag = flag(namespace(&set.metadata));
+        Some(format!("or go back: stead rollout undo sts/{}{flag}", name(&set.metadata)))
     }
 
     /// A step that is due all the time was tried, and refused: the event says by whom.
@@ -50,4 +95,16 @@ impl Walk<'_> {
             None => cause,
         })
     }
+}
+
+/// A set that waits for nothing.
+fn at_rest(set: &StatefulSet) -> Cause {
+    let available = set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+    let wanted = replicas(set);
+    let pods = match wanted {
+        0 => "it is to have no pods".to_owned(),
+        1 if available == 1 => "its pod is available".to_owned(),
+        _ => format!("{available} of {wanted} pods are available"),
+    };
+    Cause::well(format!("statefulset/{} waits for nothing: {pods}", name(&set.metadata)))
 }

@@ -36,7 +36,7 @@ pub(crate) fn requested(claim: &PersistentVolumeClaim) -> Quantity {
 }
 
 /// What a volume holds.
-pub(super) fn capacity(volume: &PersistentVolume) -> Quantity {
+pub(crate) fn capacity(volume: &PersistentVolume) -> Quantity {
     let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()?.get("storage"));
     capacity.and_then(|amount| Quantity::parse(&amount.0).ok()).unwrap_or(Quantity::ZERO)
 }
@@ -81,16 +81,48 @@ fn is_free(volume: &PersistentVolume) -> bool {
     !taken && phase == Some("Available") && !is_terminating(&volume.metadata)
 }
 
+/// Why a volume will not do for a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// One is a file system and the other a block device.
+    VolumeMode,
+    /// It is of another class.
+    Class,
+    /// It does not offer all the access modes that the claim wants.
+    AccessModes,
+    /// It holds less than the claim wants.
+    TooSmall,
+    /// Its labels are not those that the claim selects.
+    Selector,
+    /// It cannot be reached from the node.
+    Node,
+}
+
 fn will_do(volume: &PersistentVolume, claim: &PersistentVolumeClaim, node: Option<&Node>) -> bool {
-    let (Some(has), Some(wants)) = (volume.spec.as_ref(), claim.spec.as_ref()) else { return false };
+    mismatch(volume, claim, node).is_none()
+}
+
+/// The first reason why the volume will not do for the claim, on the node where one is given.
+pub(crate) fn mismatch(
+    volume: &PersistentVolume,
+    claim: &PersistentVolumeClaim,
+    node: Option<&Node>,
+) -> Option<Mismatch> {
+    let (Some(has), Some(wants)) = (volume.spec.as_ref(), claim.spec.as_ref()) else {
+        return Some(Mismatch::Class);
+    };
     let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
     let class = has.storage_class_name.as_deref().unwrap_or_default();
     let modes = has.access_modes.as_deref().unwrap_or_default();
     let affinity = has.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-    mode(&has.volume_mode) == mode(&wants.volume_mode)
-        && class == class_name(claim).unwrap_or_default()
-        && wants.access_modes.iter().flatten().all(|mode| modes.contains(mode))
-        && capacity(volume) >= requested(claim)
-        && wants.selector.as_ref().is_none_or(|wanted| selector(wanted).matches(&volume.metadata.labels))
-        && node.is_none_or(|node| affinity.is_none_or(|affinity| selects(affinity, node)))
+    let selected = |wanted| selector(wanted).matches(&volume.metadata.labels);
+    let checks = [
+        (mode(&has.volume_mode) == mode(&wants.volume_mode), Mismatch::VolumeMode),
+        (class == class_name(claim).unwrap_or_default(), Mismatch::Class),
+        (wants.access_modes.iter().flatten().all(|mode| modes.contains(mode)), Mismatch::AccessModes),
+        (capacity(volume) >= requested(claim), Mismatch::TooSmall),
+        (wants.selector.as_ref().is_none_or(selected), Mismatch::Selector),
+        (node.is_none_or(|node| affinity.is_none_or(|affinity| selects(affinity, node))), Mismatch::Node),
+    ];
+    checks.into_iter().find(|(fits, _)| !fits).map(|(_, mismatch)| mismatch)
 }

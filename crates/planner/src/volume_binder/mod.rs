@@ -6,7 +6,7 @@
 
 mod claim;
 pub(crate) mod matching;
-mod protection;
+pub(crate) mod protection;
 pub mod provisioner;
 mod volume;
 

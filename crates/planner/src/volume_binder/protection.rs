@@ -10,8 +10,10 @@ use crate::plan::Plan;
 use crate::pods::{claim_names, is_terminal, node_name};
 use crate::world::World;
 
-const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
-const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
+/// The finalizer of a claim that goes once no pod uses it.
+pub(crate) const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
+/// The finalizer of a volume that goes once no claim has it.
+pub(crate) const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
 
 /// Lets a claim go that is being deleted and that no pod uses.
 pub(super) fn do_plan_claim(world: &World, claim: &PersistentVolumeClaim, plan: &mut Plan) {

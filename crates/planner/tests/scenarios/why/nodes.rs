@@ -1,0 +1,208 @@
+//! Pods that no node takes, and nodes.
+
+use serde_json::{Value, json};
+
+use super::{after, moment, why};
+use crate::sim::Sim;
+
+/// A pod that asks for this, beside a set of one.
+fn pod_with(spec: Value) -> Sim {
+    with_pod(after("set replicas=1\n ready web-0"), spec)
+}
+
+fn with_pod(mut sim: Sim, spec: Value) -> Sim {
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "big", "namespace": "default"},
+        "spec": {"containers": [{"name": "main"}]}});
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        pod["spec"][field] = value.clone();
+    }
+    sim.make(pod);
+    sim.settle();
+    sim
+}
+
+#[test]
+fn memory_and_processors_are_told_in_numbers() {
+    let asks =
+        |requests: Value| json!({"containers": [{"name": "main", "resources": {"requests": requests}}]});
+    let mut sim = pod_with(asks(json!({"memory": "9Gi"})));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/1 nodes are available
+    └ it asks for memory 9Gi, and node/node-a has 8Gi for all pods together
+      → lower the containers' resources.requests, or add a larger node
+    "#);
+    sim.remove("Pod", "big", &[]);
+    sim.make(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other", "namespace": "default"},
+        "spec": asks(json!({"cpu": "2500m"}))}),
+    );
+    sim.settle();
+    let sim = with_pod(sim, asks(json!({"cpu": "2"})));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/1 nodes are available
+    └ it asks for cpu 2; of the 4 of node/node-a other pods ask for 2500m
+      → lower resources.requests of this pod or of others, or remove pods that are not needed
+    "#);
+}
+
+#[test]
+fn a_node_that_is_full_of_pods() {
+    let mut sim = after("set replicas=1\n ready web-0");
+    sim.edit("Node", "node-a", |node| node["status"]["allocatable"]["pods"] = "1".into());
+    let sim = with_pod(sim, json!({}));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/1 nodes are available
+    └ node/node-a has all 1 pods that it can have
+      → delete pods that are not needed, or add a node
+    "#);
+}
+
+#[test]
+fn a_label_that_no_node_has() {
+    let sim = pod_with(json!({"nodeSelector": {"disk": "ssd"}}));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/1 nodes are available
+    └ node/node-a lacks the label disk=ssd, which spec.nodeSelector wants
+      → change spec.nodeSelector, or: stead label node node-a disk=ssd
+    "#);
+    let term = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]});
+    let affinity = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}});
+    let sim = pod_with(json!({"affinity": {"nodeAffinity": affinity}}));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/1 nodes are available
+    └ node/node-a is not one that spec.affinity.nodeAffinity means
+      → compare it with the node's labels: stead get node node-a --show-labels
+    "#);
+}
+
+#[test]
+fn a_cordon_and_a_taint_can_be_taken_off() {
+    let mut sim = pod_with(json!({"nodeSelector": {"kubernetes.io/hostname": "node-b"}}));
+    sim.make(json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "node-b", "labels": {"kubernetes.io/hostname": "node-b"}},
+        "spec": {"unschedulable": true},
+        "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}]}}));
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/2 nodes are available
+    └ node/node-a lacks the label kubernetes.io/hostname=node-b, which spec.nodeSelector wants
+      → change spec.nodeSelector, or: stead label node node-a kubernetes.io/hostname=node-b
+    └ node/node-b takes no new pods (spec.unschedulable)
+      → let it take pods again: stead patch node node-b -p '{"spec":{"unschedulable":false}}'
+    "#);
+    sim.edit("Node", "node-b", |node| {
+        node["spec"] = json!({"taints": [{"key": "dedicated", "value": "db", "effect": "NoSchedule"}]});
+    });
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/2 nodes are available
+    └ node/node-a lacks the label kubernetes.io/hostname=node-b, which spec.nodeSelector wants
+      → change spec.nodeSelector, or: stead label node node-a kubernetes.io/hostname=node-b
+    └ node/node-b has the taint dedicated=db:NoSchedule, which the pod does not tolerate
+      → give the pod a toleration of it (spec.tolerations), or take it off: stead edit node node-b
+    "#);
+}
+
+#[test]
+fn a_host_port_says_who_has_it() {
+    let port = json!({"containers": [{"name": "main", "ports": [{"containerPort": 80, "hostPort": 8080}]}]});
+    let mut sim = after("set replicas=1\n ready web-0");
+    sim.make(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "first", "namespace": "default"}, "spec": port}));
+    sim.settle();
+    let sim = with_pod(sim, port);
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: 0/1 nodes are available
+    └ on node/node-a a host port that it wants is taken by pod/first
+      → change containers[].ports[].hostPort, or leave it out
+    "#);
+}
+
+#[test]
+fn no_node_at_all() {
+    let mut sim = after("set replicas=1\n ready web-0");
+    sim.remove("Node", "node-a", &[]);
+    let sim = with_pod(sim, json!({}));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: no nodes available to schedule pods
+    → start a node: stead up without --no-node
+    "#);
+}
+
+#[test]
+fn a_volume_keeps_its_pod_on_its_node() {
+    let mut sim = after("set replicas=1 claims\n ready web-0");
+    sim.make(json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "node-b", "labels": {"kubernetes.io/hostname": "node-b"}},
+        "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}]}}));
+    sim.edit("Node", "node-a", |node| node["spec"]["unschedulable"] = true.into());
+    super::go_on(&mut sim, "delete web-0\n finish web-0");
+    let volume = sim.names("PersistentVolume")[0].clone();
+    insta::assert_snapshot!(why(&sim, "pod/web-0").replace(&volume, "VOLUME"), @r#"
+    pod/web-0 has no node: 0/2 nodes are available
+    └ node/node-a takes no new pods (spec.unschedulable)
+      → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
+    └ claim/data-web-0 has its volume VOLUME on node node-a, and not on node-b
+      └ node/node-a, which has 0 pods, is not as it should be
+        └ it takes no new pods (spec.unschedulable)
+          → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
+      → the pod can only run where its data is: let node node-a take it
+    "#);
+}
+
+#[test]
+fn a_volume_by_hand_that_is_on_no_node_that_would_do() {
+    let mut sim = super::with_service();
+    sim.edit("StorageClass", "local", |class| class["provisioner"] = "kubernetes.io/no-provisioner".into());
+    let node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-b"]});
+    sim.make(json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk-b"},
+        "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "local",
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}}}}));
+    super::go_on(&mut sim, "set replicas=1 claims");
+    insta::assert_snapshot!(why(&sim, "sts/web"), @r#"
+    statefulset/web waits until web-0 is Ready
+    └ pod/web-0 has no node: 0/1 nodes are available
+      └ claim/data-web-0 finds no volume on node/node-a
+        └ volume disk-b cannot be reached from node node-a
+        → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+    "#);
+}
+
+#[test]
+fn another_scheduler_and_gates_are_somebody_elses() {
+    let sim = pod_with(json!({"schedulerName": "volcano"}));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big waits for the scheduler volcano, which is not this one
+    → remove spec.schedulerName, or run volcano
+    "#);
+    let sim = pod_with(json!({"schedulingGates": [{"name": "example.com/quota"}]}));
+    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    pod/big has no node: scheduling gates must be removed first: example.com/quota
+    → whoever set the gates must take them off
+    "#);
+}
+
+#[test]
+fn nodes_say_whether_they_can_be_used() {
+    let mut sim = after("set replicas=1");
+    insta::assert_snapshot!(why(&sim, "node/node-a"), @"node/node-a is Ready and has 1 pod");
+    sim.edit("Node", "node-a", |node| {
+        node["spec"]["unschedulable"] = json!(true);
+        node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status.", "lastTransitionTime": moment(0)}]);
+    });
+    sim.tick(90);
+    insta::assert_snapshot!(why(&sim, "node/node-a"), @r#"
+    node/node-a, which has 1 pod, is not as it should be
+    └ it has not been Ready for 90s (NodeStatusUnknown)
+        Kubelet stopped posting node status.
+      → start stead there, if it does not run: stead up
+    └ it takes no new pods (spec.unschedulable)
+      → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
+    "#);
+    insta::assert_snapshot!(why(&sim, "node/node-z"), @r#"
+    node/node-z is not registered
+    → start stead there: stead up --node-name node-z
+    "#);
+}

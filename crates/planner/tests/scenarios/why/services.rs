@@ -1,0 +1,106 @@
+//! Services: who is behind them, and the one that gives a set's pods their names.
+
+use serde_json::{Value, json};
+
+use super::{after, go_on, why};
+use crate::script;
+use crate::sim::Sim;
+
+fn service(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+}
+
+/// A set that is as it should be, with this Service or none.
+fn governed_by(spec: Option<Value>) -> String {
+    let mut sim = Sim::new();
+    if let Some(spec) = spec {
+        sim.make(service("web", spec));
+    }
+    go_on(&mut sim, "set replicas=1\n ready web-0");
+    why(&sim, "sts/web")
+}
+
+#[test]
+fn a_set_without_its_service_has_no_names() {
+    insta::assert_snapshot!(governed_by(None), @r#"
+    statefulset/web waits for nothing: its pod is available
+    statefulset/web: names like web-0.web do not resolve
+    └ service/web, which spec.serviceName names, does not exist
+    → create Service web with clusterIP: None and selector {app: web}
+    "#);
+}
+
+#[test]
+fn a_service_that_selects_others_gives_no_names() {
+    let spec = json!({"clusterIP": "None", "selector": {"app": "wep"}});
+    insta::assert_snapshot!(governed_by(Some(spec)), @r#"
+    statefulset/web waits for nothing: its pod is available
+    statefulset/web: names like web-0.web do not resolve
+    └ service/web selects app=wep, which the set's pods do not have
+    → put the template's labels into its spec.selector: stead edit svc web
+    "#);
+}
+
+#[test]
+fn a_service_with_an_address_of_its_own_gives_no_names() {
+    let spec = json!({"clusterIP": "10.43.7.7", "selector": {"app": "web"}});
+    insta::assert_snapshot!(governed_by(Some(spec)), @r#"
+    statefulset/web waits for nothing: its pod is available
+    statefulset/web: names like web-0.web do not resolve
+    └ service/web is not headless: it has the one address 10.43.7.7
+    → delete it and create it anew with clusterIP: None
+    "#);
+    let spec = json!({"type": "ExternalName", "externalName": "example.com"});
+    insta::assert_snapshot!(governed_by(Some(spec)), @r#"
+    statefulset/web waits for nothing: its pod is available
+    statefulset/web: names like web-0.web do not resolve
+    └ service/web is of type ExternalName: it leads elsewhere
+    → name a headless Service of the set's own in spec.serviceName of a new set
+    "#);
+}
+
+#[test]
+fn a_headless_service_of_the_set_is_worth_no_word() {
+    let spec = json!({"clusterIP": "None", "selector": {"app": "web"}});
+    insta::assert_snapshot!(governed_by(Some(spec)), @r#"
+    statefulset/web waits for nothing: its pod is available
+    "#);
+    let mut sim = Sim::new();
+    script::perform(&mut sim, "set replicas=0");
+    sim.edit("StatefulSet", "web", |set| set["spec"]["serviceName"] = "".into());
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "sts/web"), @r#"
+    statefulset/web waits for nothing: it is to have no pods
+    "#);
+}
+
+#[test]
+fn services_say_who_is_behind_them() {
+    let mut sim = after("set replicas=2 parallel\n ready web-0");
+    sim.make(service(
+        "named",
+        json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}),
+    ));
+    sim.make(service("typo", json!({"selector": {"app": "wep"}})));
+    sim.make(service("by-hand", json!({})));
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "svc/named"), @r#"
+    service/named has 1 of 2 pods ready
+    └ no container has a port named http
+      → name one of the containers' ports in the service's targetPort, or give its number
+    └ pod/web-1 is being started by node node-a
+    "#);
+    insta::assert_snapshot!(why(&sim, "svc/typo"), @r#"
+    service/typo selects no pod (app=wep)
+    → compare spec.selector with the labels: stead get pods --show-labels
+    "#);
+    insta::assert_snapshot!(why(&sim, "svc/by-hand"), @r#"
+    service/by-hand has no selector: its endpoints are made by hand
+    "#);
+    insta::assert_snapshot!(why(&sim, "svc/none"), @r#"
+    service/none does not exist in namespace default
+    → check the name and the namespace (-n)
+    "#);
+    go_on(&mut sim, "ready web-1");
+    insta::assert_snapshot!(why(&sim, "svc/web"), @"service/web has 2 of 2 pods ready");
+}
