@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use apimachinery::inject::{Clock, Random};
+use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -15,15 +16,18 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 use registry::{Scope, Subresource};
+use serde_json::Value;
 use store::Store;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::handlers;
+use crate::life::Part;
 use crate::node_streams::NodeStreams;
 use crate::query::Query;
 use crate::respond::{self, Answer};
 use crate::route::{self, Route, Target};
+use crate::storage::Update;
 use crate::user::{self, UserInfo};
 use crate::{discovery, openapi};
 
@@ -114,6 +118,30 @@ impl ApiServer {
             }
         }
         Ok(())
+    }
+
+    /// Publishes the certificates (PEM) that clients in pods trust, in `kube-system`. From there the namespace
+    /// controller copies them into every namespace. After [`ApiServer::bootstrap`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn publish_root_ca(&self, pem: &str) -> Result<(), Status> {
+        let object = registry::bootstrap::root_ca(pem);
+        let kind = registry::by_gvk("v1", "ConfigMap").ok_or_else(Status::no_such_path)?;
+        let namespace = object.namespace().to_owned();
+        let target = Target { kind, namespace, name: object.name().to_owned(), subresource: None };
+        let warnings = &mut Vec::new();
+        match self.make(&target, object.clone(), false, warnings).await {
+            Err(status) if status.reason == "AlreadyExists" => {}
+            made => return made.map(drop),
+        }
+        let update = Update { target: &target, part: Part::Main, dry_run: false, warnings };
+        let renew = |old: &Value, _: &mut Vec<String>| {
+            let mut new = old.clone();
+            new["data"] = object["data"].clone();
+            Ok(new)
+        };
+        self.update(update, renew).await.map(drop)
     }
 
     /// Ends all watches and log streams, so that connections can close.

@@ -87,6 +87,9 @@ pub(crate) fn decode_options(request: &Request) -> Result<Value, Status> {
         return Ok(Value::Null);
     }
     let (options, _) = parse(request, "v1", "DeleteOptions")?;
+    if !options.is_object() {
+        return Err(Status::bad_request("the body of the request is not an object: send v1 DeleteOptions"));
+    }
     match options.get("kind").and_then(Value::as_str) {
         None | Some("" | "DeleteOptions") => Ok(options),
         Some(other) => Err(Status::bad_request(format!(

@@ -177,6 +177,18 @@ pub(crate) fn set_finalizers(object: &mut Value, finalizers: &[String]) {
     }
 }
 
+/// What is wrong with a changed object and was not wrong before: an object that an older release let in stays
+/// writable, above all for who takes its finalizers off (as KEP-4008 has it for custom resources).
+pub(crate) fn news(kind: &Kind, mut errors: Vec<FieldError>, old: &Value) -> Vec<FieldError> {
+    if !errors.is_empty() {
+        let mut known = registry::validate_object_meta(kind, old);
+        known.extend(kind.strategy.validate(old));
+        known.extend(kind.strategy.validate_status(old, old));
+        errors.retain(|error| !known.contains(error));
+    }
+    errors
+}
+
 /// 422 when there are errors.
 pub(crate) fn refuse_invalid(kind: &Kind, object: &Value, errors: &[FieldError]) -> Result<(), Status> {
     if errors.is_empty() {

@@ -1,6 +1,7 @@
 //! What a client asks of a write besides the object: `CreateOptions`, `UpdateOptions`, `PatchOptions`,
 //! `DeleteOptions` of meta/v1.
 
+use apimachinery::field::{FieldError, Path};
 use apimachinery::status::Status;
 use serde_json::Value;
 
@@ -80,15 +81,23 @@ pub(crate) struct DeleteOptions {
 
 impl DeleteOptions {
     pub(crate) fn from_request(request: &Request) -> Result<Self, Status> {
-        let mut options = Self::from_json(&content::decode_options(request)?)?;
+        let mut sent = content::decode_options(request)?;
         let query = &request.query;
+        // What the body does not say, the query may.
+        for (field, value) in [
+            ("propagationPolicy", query.get("propagationPolicy").map(Value::from)),
+            (
+                "orphanDependents",
+                query.get("orphanDependents").map(|_| query.flag("orphanDependents").into()),
+            ),
+            ("gracePeriodSeconds", query.number::<i64>("gracePeriodSeconds")?.map(Value::from)),
+        ] {
+            if let Some(value) = value.filter(|_| sent[field].is_null()) {
+                sent[field] = value;
+            }
+        }
+        let mut options = Self::from_json(&sent)?;
         options.dry_run |= dry_run(query.all("dryRun"))?;
-        if options.grace_period_seconds.is_none() {
-            options.grace_period_seconds = query.number("gracePeriodSeconds")?;
-        }
-        if options.propagation.is_none() {
-            options.propagation = query.get("propagationPolicy").map(propagation).transpose()?;
-        }
         Ok(options)
     }
 
@@ -97,13 +106,7 @@ impl DeleteOptions {
         let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
         let preconditions = &options["preconditions"];
         let dry = options["dryRun"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let old_orphan = options["orphanDependents"].as_bool();
-        let propagation = match (options["propagationPolicy"].as_str(), old_orphan) {
-            (Some(word), _) => Some(propagation(word)?),
-            (None, Some(true)) => Some(Propagation::Orphan),
-            (None, Some(false)) => Some(Propagation::Background),
-            (None, None) => None,
-        };
+        let propagation = propagation(&options["propagationPolicy"], &options["orphanDependents"])?;
         Ok(Self {
             grace_period_seconds: options["gracePeriodSeconds"].as_i64(),
             uid: text(&preconditions["uid"]),
@@ -114,13 +117,22 @@ impl DeleteOptions {
     }
 }
 
-fn propagation(word: &str) -> Result<Propagation, Status> {
-    match word {
-        "Orphan" => Ok(Propagation::Orphan),
-        "Background" => Ok(Propagation::Background),
-        "Foreground" => Ok(Propagation::Foreground),
-        _ => Err(Status::bad_request(format!(
-            "propagationPolicy: Unsupported value: {word:?}: supported values: \"Foreground\", \"Background\", \"Orphan\""
-        ))),
+/// Upstream: `ValidateDeleteOptions`. Without a word the kind's own default holds, which is background for all.
+fn propagation(policy: &Value, orphan: &Value) -> Result<Option<Propagation>, Status> {
+    let path = Path::new("propagationPolicy");
+    let refuse = |error| Err(Status::invalid("DeleteOptions.meta.k8s.io", "", &[error]));
+    match (policy.as_str(), orphan.as_bool()) {
+        (Some(word), Some(_)) => {
+            let words = "orphanDependents and deletionPropagation cannot be both set";
+            refuse(FieldError::invalid(&path, word, words))
+        }
+        (None, Some(true)) | (Some("Orphan"), None) => Ok(Some(Propagation::Orphan)),
+        (None, Some(false)) | (Some("Background"), None) => Ok(Some(Propagation::Background)),
+        (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
+        (Some(word), None) => {
+            let supported = &["Foreground", "Background", "Orphan", "nil"];
+            refuse(FieldError::not_supported(&path, word, supported))
+        }
+        (None, None) => Ok(None),
     }
 }

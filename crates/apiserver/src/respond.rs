@@ -2,7 +2,7 @@
 
 use apimachinery::status::Status;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -33,10 +33,14 @@ pub(crate) fn typed(code: StatusCode, media_type: &'static str, bytes: impl Into
     answer
 }
 
-/// A refusal.
+/// A refusal. One that names when to ask again says so in `Retry-After:` too (RFC 9110 section 10.2.3).
 pub(crate) fn refusal(status: &Status) -> Answer {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json_value(code, &status.to_json())
+    let mut answer = json_value(code, &status.to_json());
+    if let Some(seconds) = status.details["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0) {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    answer
 }
 
 /// Adds `Warning:` headers (RFC 9111 section 5.5, KEP-1693).

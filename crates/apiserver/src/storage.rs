@@ -133,7 +133,11 @@ impl ApiServer {
         let target = update.target;
         for _ in 0..MAX_UPDATE_ATTEMPTS {
             let current = self.read(target).await?;
-            let old = codec::decode(&current)?;
+            let mut old = codec::decode(&current)?;
+            if update.part == Part::Main {
+                // An older release may have stored it: what has got a default since is not a change.
+                target.kind.strategy.set_defaults(&mut old);
+            }
             let mut warnings = Vec::new();
             let mut new = change(&old, &mut warnings)?;
             let _serialised = self.complete_update(target, update.part, &mut new, &old).await?;
@@ -176,8 +180,12 @@ impl ApiServer {
             errors.extend(kind.strategy.validate_update(new, old));
             life::raise_generation(kind, new, old);
         }
+        if part == Part::Status {
+            errors = kind.strategy.validate_status(new, old);
+        }
         errors.splice(0..0, registry::validate_object_meta_update(new, old));
         errors.splice(0..0, registry::validate_object_meta(kind, new));
+        let errors = life::news(kind, errors, old);
         life::refuse_invalid(kind, new, &errors)?;
         Ok(serialised)
     }
@@ -237,17 +245,17 @@ impl ApiServer {
         let mut view = View { lists: Vec::new(), service_cidr: self.service_cidr().to_owned() };
         for plural in reads {
             let Some(kind) = registry::KINDS.iter().find(|k| k.plural == *plural) else { continue };
-            let page = self
-                .store()
-                .list(&registry::storage_prefix(kind), None, 0, None)
-                .await
-                .map_err(|e| Status::internal(e.to_string()))?;
-            let objects: Result<Vec<Value>, Status> =
-                page.items.into_iter().map(|item| codec::decode(&item.into())).collect();
-            view.lists.push((plural, objects?));
+            view.lists.push((plural, self.objects(&registry::storage_prefix(kind)).await?));
         }
         kind.strategy.admit(new, old, &view)?;
         Ok(Some(serialised))
+    }
+
+    /// All objects whose keys begin with `prefix`.
+    pub(crate) async fn objects(&self, prefix: &str) -> Result<Vec<Value>, Status> {
+        let page = self.store().list(prefix, None, 0, None).await;
+        let page = page.map_err(|e| Status::internal(e.to_string()))?;
+        page.items.into_iter().map(|item| codec::decode(&item.into())).collect()
     }
 
     /// Refuses new objects in namespaces that are not there (404) or on their way out (403)

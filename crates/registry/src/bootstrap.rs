@@ -43,6 +43,24 @@ pub fn bootstrap_objects(service_cidr: &str) -> Vec<Value> {
     objects
 }
 
+/// The ConfigMap by which pods know the API: `kube-root-ca.crt`, as `kube-system` has it (upstream's
+/// `pkg/controller/certificates/rootcacertpublisher`).
+pub fn root_ca(pem: &str) -> Value {
+    let description = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
+        endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+        distributions of Kubernetes clusters.";
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "kube-root-ca.crt",
+            "namespace": "kube-system",
+            "annotations": {"kubernetes.io/description": description},
+        },
+        "data": {"ca.crt": pem},
+    })
+}
+
 /// `10.43.0.1` of `10.43.0.0/16`; nothing of what is no range.
 fn first_address(cidr: &str) -> Option<String> {
     let network: Ipv4Addr = cidr.split('/').next()?.parse().ok()?;

@@ -56,18 +56,30 @@ pub(crate) async fn delete_object(
     target: &Target,
     options: &DeleteOptions,
 ) -> Result<Outcome, Status> {
+    delete_noting(api, target, options, |_, _| {}).await
+}
+
+/// [`delete_object`]; an object that does not go at once is told by `note`, with the mark of its deletion, why.
+pub(crate) async fn delete_noting(
+    api: &ApiServer,
+    target: &Target,
+    options: &DeleteOptions,
+    note: fn(&mut Value, Timestamp),
+) -> Result<Outcome, Status> {
     for _ in 0..MAX_ATTEMPTS {
         let current = api.read(target).await?;
         let object = codec::decode(&current)?;
         check_preconditions(target, &object, options)?;
-        let done = match plan(target, object, options, api.clock().now()) {
+        let now = api.clock().now();
+        let done = match plan(target, object, options, now) {
             Step::Nothing => return Ok(Outcome::Kept(current)),
             Step::Remove if options.dry_run => return Ok(Outcome::Removed(current)),
             Step::Remove => api
                 .remove(target, current.revision)
                 .await
                 .map(|revision| Outcome::Removed(Stored { revision, ..current })),
-            Step::Mark(marked) => {
+            Step::Mark(mut marked) => {
+                note(&mut marked, now);
                 mark(api, target, &marked, &current, options.dry_run).await.map(Outcome::Kept)
             }
         };
@@ -98,9 +110,10 @@ async fn mark(
 
 fn check_preconditions(target: &Target, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
     let refuse = |what: &str, wanted: &str, found: &str| {
+        let fate = if what == "UID" { "deleted and then recreated" } else { "modified" };
         let why = format!(
             "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). \
-             The object might have been deleted and then recreated"
+             The object might have been {fate}"
         );
         Err(Status::conflict(&target.kind.resource(), &target.name, &why))
     };

@@ -108,8 +108,77 @@ async fn propagation_sets_the_garbage_collectors_finalizers() {
         api.send("DELETE", &one, &json!({"propagationPolicy": "Background"})).await.expect(200);
         api.get(&one).await.expect(404);
     }
-    let refusal = api.delete(&format!("{CONFIG_MAPS}/x?propagationPolicy=Sideways")).await.refused(400);
-    assert!(refusal.starts_with("propagationPolicy: Unsupported value: \"Sideways\""), "{refusal}");
+    let refusal = api.delete(&format!("{CONFIG_MAPS}/x?propagationPolicy=Sideways")).await.refused(422);
+    assert_eq!(
+        refusal,
+        "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": supported values: \
+         \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+    );
+}
+
+#[tokio::test]
+async fn the_older_orphan_dependents_means_orphan_or_background_and_stands_alone() {
+    let api = Harness::start().await;
+    let one = format!("{CONFIG_MAPS}/a");
+    for (sent, finalizers) in
+        [(json!({"orphanDependents": true}), json!(["orphan"])), (json!({}), json!(["orphan"]))]
+    {
+        // The second delete says nothing: what the first one asked for holds.
+        if api.get(&one).await.code == 404 {
+            api.post(CONFIG_MAPS, &config_map("a")).await.expect(201);
+        }
+        let marked = api.send("DELETE", &one, &sent).await.expect(200);
+        assert_eq!(marked["metadata"]["finalizers"], finalizers);
+    }
+    let both = json!({"orphanDependents": true, "propagationPolicy": "Foreground"});
+    assert_eq!(
+        api.send("DELETE", &one, &both).await.refused(422),
+        "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Foreground\": orphanDependents and \
+         deletionPropagation cannot be both set"
+    );
+    api.delete(&format!("{one}?orphanDependents=false")).await.expect(200);
+    api.get(&one).await.expect(404);
+    api.send("DELETE", &one, &json!(["no", "options"])).await.expect(400);
+}
+
+#[tokio::test]
+async fn without_a_word_the_finalizers_say_what_becomes_of_the_dependents() {
+    let api = Harness::start().await;
+    let mut object = config_map("a");
+    object["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+    api.post(CONFIG_MAPS, &object).await.expect(201);
+    let marked = api.delete(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+    assert_eq!(marked["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn a_namespace_that_goes_takes_along_what_nobody_emptied_it_of() {
+    let api = Harness::start().await;
+    api.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.expect(201);
+    let kinds = ["event", "lease", "poddisruptionbudget", "deployment", "secret"];
+    let mut left = Vec::new();
+    for word in kinds {
+        let kind = registry::by_word(word).expect("a kind");
+        let mut object = crate::samples::sample(kind);
+        if word == "event" {
+            object["involvedObject"]["namespace"] = "n".into();
+        }
+        let path = crate::contract::collection(kind).replace("/default/", "/n/");
+        api.post(&path, &object).await.expect(201);
+        left.push(format!("{path}/sample"));
+    }
+    let mut sent = api.delete("/api/v1/namespaces/n").await.expect(200);
+    sent["spec"]["finalizers"] = json!([]);
+    api.put("/api/v1/namespaces/n/finalize?dryRun=All", &sent).await.expect(200);
+    for path in &left {
+        api.get(path).await.expect(200);
+    }
+    api.put("/api/v1/namespaces/n/finalize", &sent).await.expect(200);
+    for path in &left {
+        api.get(path).await.expect(404);
+    }
+    api.get("/api/v1/namespaces/n").await.expect(404);
 }
 
 #[tokio::test]
@@ -124,21 +193,6 @@ async fn a_namespace_goes_when_its_own_finalizers_are_gone() {
     sent["spec"]["finalizers"] = json!([]);
     api.put("/api/v1/namespaces/n/finalize", &sent).await.expect(200);
     api.get("/api/v1/namespaces/n").await.expect(404);
-}
-
-#[tokio::test]
-async fn eviction_deletes_with_the_options_it_carries() {
-    let api = Harness::start().await;
-    bound_pod(&api).await;
-    let eviction = |options: serde_json::Value| {
-        json!({"apiVersion": "policy/v1", "kind": "Eviction",
-        "metadata": {"name": "p"}, "deleteOptions": options})
-    };
-    let path = format!("{PODS}/p/eviction");
-    api.post(&path, &eviction(json!({"preconditions": {"uid": "other"}}))).await.refused(409);
-    api.post(&path, &eviction(json!({"gracePeriodSeconds": 7}))).await.expect(201);
-    let marked = api.get(&format!("{PODS}/p")).await.expect(200);
-    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 7);
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 mod access;
 mod contract;
 mod deletion;
+mod eviction;
 mod harness;
 mod kube_client;
 mod lists;
 mod samples;
+mod stateful_sets;
 mod streams;
 mod strictness;
 mod tables;

@@ -227,3 +227,17 @@ async fn patches_that_do_not_fit_are_refused_with_the_reason() {
     api.patch("merge", &format!("{CONFIG_MAPS}/b"), &json!({})).await.refused(404);
     assert_eq!(api.get(&one).await.expect(200)["data"], json!({"a": "1"}));
 }
+
+#[tokio::test]
+async fn the_roots_certificates_are_published_and_renewed() {
+    let api = Harness::start().await;
+    let path = "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt";
+    for pem in ["first", "first", "second"] {
+        api.api.publish_root_ca(pem).await.expect("published");
+        let map = api.get(path).await.expect(200);
+        assert_eq!(map["data"], json!({"ca.crt": pem}));
+        let about =
+            map["metadata"]["annotations"]["kubernetes.io/description"].as_str().expect("a description");
+        assert!(about.starts_with("Contains a CA bundle"), "{about}");
+    }
+}
