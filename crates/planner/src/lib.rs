@@ -26,6 +26,7 @@
 //! ```
 
 pub mod check;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod explain;
 pub mod garbage_collector;
@@ -65,4 +66,5 @@ pub static PLANNERS: &[&dyn Planner] = &[
     &volume_binder::VolumeBinder,
     &garbage_collector::GarbageCollector,
     &namespace::NamespacePlanner,
+    &disruption::DisruptionController,
 ];

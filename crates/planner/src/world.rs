@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
     ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
@@ -310,6 +311,8 @@ world! {
     stateful_sets: StatefulSet,
     /// ControllerRevisions.
     controller_revisions: ControllerRevision,
+    /// PodDisruptionBudgets.
+    pod_disruption_budgets: PodDisruptionBudget,
 }
 
 /// The reference of a typed object.

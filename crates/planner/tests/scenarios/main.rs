@@ -8,6 +8,7 @@ mod conditions;
 mod convergence;
 mod creation;
 mod deletion;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod holds;
