@@ -36,12 +36,12 @@ async fn with_budget(api: &Harness, name: &str, patch: &Value) {
     api.patch("merge", &format!("{BUDGETS}/{name}/status"), &status).await.expect(200);
 }
 
-fn eviction(options: Value) -> Value {
+fn eviction(options: &Value) -> Value {
     json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions": options})
 }
 
 async fn evict(api: &Harness, options: Value) -> Reply {
-    api.post(&format!("{PODS}/p/eviction"), &eviction(options)).await
+    api.post(&format!("{PODS}/p/eviction"), &eviction(&options)).await
 }
 
 async fn budget(api: &Harness) -> Value {
@@ -63,7 +63,7 @@ async fn an_eviction_without_a_budget_deletes_with_the_options_it_carries() {
     let api = with_pod().await;
     let refusal = evict(&api, json!({"preconditions": {"uid": "other"}})).await.refused(409);
     assert!(refusal.ends_with("The object might have been deleted and then recreated"), "{refusal}");
-    let mut other = eviction(json!({}));
+    let mut other = eviction(&json!({}));
     other["metadata"]["name"] = "q".into();
     let refusal = api.post(&format!("{PODS}/p/eviction"), &other).await.refused(400);
     assert_eq!(refusal, "name in URL does not match name in Eviction object");
@@ -99,7 +99,7 @@ async fn a_budget_that_allows_nothing_refuses_with_its_cause() {
             "POST",
             &format!("{PODS}/p/eviction"),
             &[(CONTENT_TYPE.as_str(), "application/json")],
-            eviction(json!({})).to_string(),
+            eviction(&json!({})).to_string(),
         )
         .await;
     assert!(!answer.headers().contains_key(RETRY_AFTER), "nobody knows when");
@@ -123,7 +123,7 @@ async fn a_budget_that_the_controller_has_not_seen_asks_to_come_back() {
             "POST",
             &format!("{PODS}/p/eviction"),
             &[(CONTENT_TYPE.as_str(), "application/json")],
-            eviction(json!({})).to_string(),
+            eviction(&json!({})).to_string(),
         )
         .await;
     assert_eq!(
@@ -158,7 +158,7 @@ async fn a_dry_run_asks_and_pays_nothing() {
     with_budget(&api, "db", &json!({})).await;
     let before = budget(&api).await;
     evict(&api, json!({"dryRun": ["All"]})).await.expect(201);
-    api.post(&format!("{PODS}/p/eviction?dryRun=All"), &eviction(json!({}))).await.expect(201);
+    api.post(&format!("{PODS}/p/eviction?dryRun=All"), &eviction(&json!({}))).await.expect(201);
     assert_eq!((budget(&api).await, is_evicted(&api).await), (before, false));
     api.patch("merge", &format!("{BUDGETS}/db/status"), &json!({"status": {"disruptionsAllowed": 0}}))
         .await
@@ -200,7 +200,7 @@ async fn of_two_evictions_at_once_a_budget_of_one_lets_one_through() {
     let running =
         json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
     api.patch("merge", &format!("{PODS}/p2/status"), &running).await.expect(200);
-    let mut other = eviction(json!({}));
+    let mut other = eviction(&json!({}));
     other["metadata"]["name"] = "p2".into();
     let other_path = format!("{PODS}/p2/eviction");
     let (first, second) = futures::join!(evict(&api, json!({})), api.post(&other_path, &other));
