@@ -33,7 +33,7 @@ use crate::objects::{
     annotation, controller_of, controller_ref, is_terminating, name, owners, set_owners, uid,
 };
 use crate::plan::Plan;
-use crate::pods::{available_in, unready_since, unschedulable_rest};
+use crate::pods::{available_in, is_terminal, stuck, unready_since, unschedulable_rest};
 use crate::world::{Key, Object, World};
 use crate::{Planner, check};
 use revisions::Revisions;
@@ -255,9 +255,13 @@ impl<'s, 'w> View<'s, 'w> {
         !self.is_ordered() || (all_exist && self.condemned.is_empty())
     }
 
-    /// Whether a condemned pod may be deleted now: a healthy one always, an unhealthy one only when it is the
-    /// lowest unhealthy one of all.
+    /// Whether a condemned pod may be deleted now: a healthy one always, and one that will never be healthy again
+    /// by itself; another unhealthy one only when it is the lowest of all (upstream lets two that have failed wait
+    /// for each other for ever).
     fn may_go(&self, pod: &Pod) -> bool {
+        if is_terminal(pod) || stuck(pod, self.now).is_some() {
+            return true;
+        }
         let all = self.replicas.iter().chain(self.condemned.iter().rev());
         let first_unhealthy = all.filter_map(|replica| replica.pod).find(|pod| !scale::is_healthy(pod));
         self.is_available(pod) || first_unhealthy.is_some_and(|first| std::ptr::eq(first, pod))

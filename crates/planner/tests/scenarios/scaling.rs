@@ -178,6 +178,38 @@ fn scale_down_halts_while_all_are_unhealthy_and_lets_the_lowest_go() {
 }
 
 #[test]
+fn a_scale_down_does_not_wait_for_pods_that_will_never_be_ready() {
+    let story = "
+        ~ set replicas=3
+        ~ ready web-0
+        ~ ready web-1
+        ~ ready web-2
+        ~ unready web-0
+        ~ fail web-1
+        ~ crash web-2
+        replicas 0
+        finish web-2
+        finish web-0
+    ";
+    insta::assert_snapshot!(tell(story), @r#"
+    > replicas 0
+    delete pod/web-2
+      CondemnedTerminating: web-1 waits until web-2 is gone, which is terminating
+      = 3 pods, 0 ready, 2 of r1
+    > finish web-2
+    gone pod/web-2
+    delete pod/web-1
+    gone pod/web-1
+    delete pod/web-0
+      CondemnedTerminating: statefulset/web waits until web-0 is gone, which is terminating
+      = 1 pods, 0 ready, 0 of r1
+    > finish web-0
+    gone pod/web-0
+      = 0 pods, 0 ready, 0 of r1
+    "#);
+}
+
+#[test]
 fn raising_the_start_ordinal_takes_the_low_ones_down() {
     let story = "
         ~ set replicas=2 parallel
