@@ -179,6 +179,11 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// Why the object of this name is never deleted, for the few of which that is so.
+    fn forbids_delete(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// How names of this kind must look; the error's detail otherwise. Upstream's default is a DNS
     /// subdomain.
     fn validate_name(&self, name: &str) -> Result<(), String> {

@@ -66,6 +66,9 @@ pub(crate) async fn delete_noting(
     options: &DeleteOptions,
     note: fn(&mut Value, Timestamp),
 ) -> Result<Outcome, Status> {
+    if let Some(why) = target.kind.strategy.forbids_delete(&target.name) {
+        return Err(Status::forbidden(&target.kind.resource(), &target.name, why));
+    }
     for _ in 0..MAX_ATTEMPTS {
         let current = api.read(target).await?;
         let object = codec::decode(&current)?;

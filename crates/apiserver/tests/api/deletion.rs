@@ -182,6 +182,17 @@ async fn a_namespace_that_goes_takes_along_what_nobody_emptied_it_of() {
 }
 
 #[tokio::test]
+async fn the_namespaces_that_all_rely_on_stay() {
+    let api = Harness::start().await;
+    for name in ["default", "kube-system", "kube-public"] {
+        let refusal = api.delete(&format!("/api/v1/namespaces/{name}")).await.refused(403);
+        assert_eq!(refusal, format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted"));
+    }
+    let left = api.get("/api/v1/namespaces/default").await.expect(200);
+    assert_eq!(left["status"]["phase"], "Active");
+}
+
+#[tokio::test]
 async fn a_namespace_goes_when_its_own_finalizers_are_gone() {
     let api = Harness::start().await;
     api.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.expect(201);

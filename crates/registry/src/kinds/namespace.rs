@@ -32,6 +32,10 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// The entry of `spec.finalizers` that stands for the namespace's own contents.
 const CONTENTS_FINALIZER: &str = "kubernetes";
 
+/// The namespaces that never go, with all that is in them (upstream: the plugin `NamespaceLifecycle`, as
+/// kube-apiserver sets it up).
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 const COLUMNS: &[Column] = &[NAME, column("Status", "string", "Active, or Terminating once deleted."), AGE];
 
 /// Upstream: `pkg/registry/core/namespace`.
@@ -65,6 +69,10 @@ impl Strategy for Rules {
         if let Some(spec) = object(new, "spec") {
             copy_to(spec, "finalizers", &old["spec"]["finalizers"]);
         }
+    }
+
+    fn forbids_delete(&self, name: &str) -> Option<&'static str> {
+        IMMORTAL.contains(&name).then_some("this namespace may not be deleted")
     }
 
     /// A label: namespaces are part of DNS names.
