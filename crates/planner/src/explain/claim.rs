@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::{Cause, Walk, held_by_others};
+use super::{Cause, Walk, flag, held_by_others};
 use crate::Planner;
-use crate::objects::{annotation, name, namespace};
+use crate::objects::{annotation, is_terminating, name, namespace};
 use crate::pods::claim_names;
 use crate::scheduler::SELECTED_NODE;
 use crate::stateful_set::parent_and_ordinal;
@@ -12,6 +12,9 @@ use crate::volume_binder::matching::{class_name, volume_name};
 use crate::volume_binder::provisioner::PROVISIONER;
 use crate::volume_binder::{VolumeBinder, reasons};
 use crate::world::Key;
+
+/// The provisioner of classes whose volumes are made by hand.
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 impl Walk<'_> {
     pub(super) fn claim(&mut self, ns: &str, claim_name: &str) -> Cause {
@@ -38,7 +41,7 @@ impl Walk<'_> {
             )),
             reasons::NO_MATCHING_VOLUME => cause
                 .because(self.misfits(claim, None))
-                .fix("create a PersistentVolume that fits, or name a storageClassName that makes volumes"),
+                .fix(self.give_volume()),
             reasons::WAIT_FOR_FIRST_CONSUMER => {
                 let text = format!(
                     "claim/{claim_name} has no volume yet: class {class} gives one when a pod that mounts it has a \
@@ -52,8 +55,13 @@ impl Walk<'_> {
                 cause.fix("its spec cannot be changed: delete the claim and create it anew")
             }
             reasons::CLAIM_IN_USE => {
-                let pod = self.object("Pod", &waiting.on.namespace, &waiting.on.name);
-                Cause::new(waiting.message).because([pod])
+                let (pod, flag) = (waiting.on.name, flag(ns));
+                let is_going = self.world.pods.get(ns, &pod).is_some_and(|pod| is_terminating(&pod.metadata));
+                let cause = Cause::new(waiting.message).because([self.object("Pod", ns, &pod)]);
+                if is_going {
+                    return cause;
+                }
+                cause.fix(format!("to let it go: stead delete pod {pod}{flag}"))
             }
             reasons::CLAIM_LOST => Cause::new(format!("claim/{claim_name} is Lost: {}", waiting.message))
                 .fix("bring the PersistentVolume back, or delete the claim to begin anew without the data"),
@@ -65,6 +73,14 @@ impl Walk<'_> {
             }
             _ => cause,
         }
+    }
+
+    /// How a claim gets a volume that none of those that exist is.
+    pub(super) fn give_volume(&self) -> String {
+        let classes = self.world.storage_classes.iter().filter(|class| class.provisioner != NO_PROVISIONER);
+        let names: Vec<&str> = classes.map(|class| name(&class.metadata)).collect();
+        let which = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        format!("create a PersistentVolume that fits, or name a storageClassName that makes volumes{which}")
     }
 
     fn storage_classes(&self) -> String {

@@ -3,6 +3,7 @@
 //! It reads what planners wait for (their `waiting_on`), what the node has seen (statuses, events) and what is
 //! missing in the world. It guesses nothing: where the trail ends, the chain ends. For `stead why`.
 
+mod budget;
 mod cause;
 mod claim;
 mod container;
@@ -41,7 +42,8 @@ use crate::world::{Key, World};
 const CHECK_NAME: &str = "check the name and the namespace (-n)";
 /// What there is something to say about.
 const ASK_ABOUT: &str =
-    "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, node or namespace";
+    "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or \
+     namespace";
 
 /// Explains the object `kind` (`StatefulSet`, also as `statefulset`, `sts`, `statefulsets`) of this name.
 /// `events` are those of the namespace (of a cluster-scoped object: those in `default`), in any order.
@@ -73,6 +75,7 @@ fn canonical(word: &str) -> Option<&'static str> {
         "persistentvolume" | "persistentvolumes" | "pv" | "volume" => "PersistentVolume",
         "service" | "services" | "svc" => "Service",
         "namespace" | "namespaces" | "ns" => "Namespace",
+        "poddisruptionbudget" | "poddisruptionbudgets" | "pdb" => "PodDisruptionBudget",
         "node" | "nodes" | "no" => "Node",
         word => {
             return World::KINDS.iter().map(|(_, kind)| *kind).find(|kind| kind.eq_ignore_ascii_case(word));
@@ -98,6 +101,11 @@ impl<'w> Walk<'w> {
     fn explain(&mut self, kind: &str, namespace: &str, name: &str) -> Chain {
         let causes = match kind {
             "StatefulSet" => self.stateful_set(namespace, name),
+            "Pod" => {
+                let mut causes = vec![self.object(kind, namespace, name)];
+                causes.extend(self.unevictable(namespace, name));
+                causes
+            }
             kind => vec![self.object(kind, namespace, name)],
         };
         Chain { causes }
@@ -113,6 +121,7 @@ impl<'w> Walk<'w> {
             "Pod" => self.pod(namespace, name),
             "PersistentVolumeClaim" => self.claim(namespace, name),
             "Service" => self.service(namespace, name),
+            "PodDisruptionBudget" => self.budget(namespace, name),
             "Node" => self.node(name),
             "StatefulSet" => {
                 let causes = self.stateful_set(namespace, name);
@@ -248,6 +257,6 @@ fn held_by_others(meta: &ObjectMeta) -> Option<Cause> {
     let others: Vec<&str> = others.map(String::as_str).filter(|_| is_terminating(meta)).collect();
     (!others.is_empty()).then(|| {
         Cause::new(format!("finalizers hold it: {}", others.join(", ")))
-            .fix("whoever set them must take them off; when nobody is left who does: stead edit, metadata.finalizers")
+            .fix("whoever set them must take them off; if nobody does any more, remove them (stead edit, metadata.finalizers)")
     })
 }

@@ -129,9 +129,10 @@ impl Walk<'_> {
             }
             _ => "has no replicas".to_owned(),
         };
-        let cause = Cause::new(format!("statefulset/{set_name} {has}"));
         let reserved = annotation(&set.metadata, RESERVE_ORDINALS).map(Reserved::parse);
         let reserved = reserved.and_then(Result::ok).unwrap_or_default();
+        let without = if reserved.is_empty() { String::new() } else { format!(", without {reserved}") };
+        let cause = Cause::new(format!("statefulset/{set_name} {has}{without}"));
         let more = reserved.rank(start_ordinal(set), ordinal).map(|rank| rank + 1);
         Some(match more {
             Some(more) => cause.fix(format!("for more: stead scale sts/{set_name}{flag} --replicas={more}")),

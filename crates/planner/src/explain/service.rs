@@ -1,10 +1,14 @@
 //! Services: nobody behind them, or nobody Ready.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::{CHECK_NAME, Cause, Walk};
 use crate::objects::{is_terminating, name};
 use crate::pods::{is_ready, is_terminal};
+use crate::stateful_set::replicas;
 
 impl Walk<'_> {
     pub(super) fn service(&mut self, ns: &str, service_name: &str) -> Cause {
@@ -29,6 +33,11 @@ impl Walk<'_> {
                     && selector.iter().all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value))
             })
             .collect();
+        if pods.is_empty()
+            && let Some(set) = self.set_behind(ns, &selector)
+        {
+            return self.no_pods_of(ns, service_name, &set);
+        }
         if pods.is_empty() {
             let wanted: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
             return Cause::new(format!("service/{service_name} selects no pod ({})", wanted.join(",")))
@@ -44,6 +53,30 @@ impl Walk<'_> {
         let cause =
             if lacking.is_empty() && behind.is_empty() { Cause::well(text) } else { Cause::new(text) };
         cause.because(lacking).because(behind)
+    }
+}
+
+impl Walk<'_> {
+    /// The set whose pods have the labels that a service selects.
+    fn set_behind(&self, ns: &str, selector: &BTreeMap<String, String>) -> Option<String> {
+        let fits = |set: &StatefulSet| {
+            let meta = set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+            let labels = meta.and_then(|meta| meta.labels.as_ref());
+            selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+        };
+        let mut sets = self.world.stateful_sets.in_namespace(ns);
+        sets.find(|set| fits(set)).map(|set| name(&set.metadata).to_owned())
+    }
+
+    /// A service whose set has no pods, wanted or not yet.
+    fn no_pods_of(&mut self, ns: &str, service_name: &str, set: &str) -> Cause {
+        let text = format!("service/{service_name} has nobody behind it: statefulset/{set}, whose pods it selects, ");
+        let wanted = self.world.stateful_sets.get(ns, set).map_or(0, |set| replicas(set));
+        if wanted == 0 {
+            return Cause::well(text + "is to have none");
+        }
+        let behind = self.object("StatefulSet", ns, set);
+        Cause::new(text + "has none yet").because([behind])
     }
 }
 

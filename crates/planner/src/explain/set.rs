@@ -23,9 +23,6 @@ impl Walk<'_> {
         let garbage = self.garbage("StatefulSet", namespace, name);
         causes.extend(self.waits_of_set(set, plan.waiting_on));
         causes.extend(self.waits(garbage.waiting_on));
-        if let Some(held) = held_by_others(&set.metadata) {
-            causes.push(Cause::new(format!("statefulset/{name} is being deleted")).because([held]));
-        }
         if causes.is_empty() {
             causes.push(at_rest(set));
         }
@@ -37,7 +34,7 @@ impl Walk<'_> {
 
     /// What the set's planner waits for. An update that cannot go on by itself comes with the way back.
     fn waits_of_set(&mut self, set: &StatefulSet, waits: Vec<Waiting>) -> Vec<Cause> {
-        let (set_name, ns) = (name(&set.metadata), namespace(&set.metadata));
+        let ns = namespace(&set.metadata);
         let mut causes = Vec::new();
         let mut others = Vec::new();
         for waiting in waits {
@@ -46,11 +43,13 @@ impl Walk<'_> {
                     let pod = self.foreign_pod(set, &waiting.on.namespace, &waiting.on.name);
                     causes.push(Cause::new(self.sentence(&waiting)).because([pod]));
                 }
-                // The set itself is not: its namespace is.
-                reasons::BEING_DELETED if !is_terminating(&set.metadata) => {
-                    let namespace = self.object("Namespace", "", ns);
-                    let text = format!("statefulset/{set_name} makes no pods any more");
-                    causes.push(Cause::new(text).because([namespace]));
+                reasons::BEING_DELETED => {
+                    let world = self.world;
+                    let by_namespace =
+                        world.namespaces.get("", ns).is_some_and(|namespace| is_terminating(&namespace.metadata));
+                    let namespace = by_namespace.then(|| Cause::new(format!("its namespace {ns} is being deleted")));
+                    let cause = Cause::new(self.sentence(&waiting)).because(namespace);
+                    causes.push(cause.because(held_by_others(&set.metadata)));
                 }
                 _ => others.push(waiting),
             }

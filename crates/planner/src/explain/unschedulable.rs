@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 
 use super::{Cause, Walk, flag, node};
 use crate::objects::{name, namespace};
+use crate::pods::spec;
 use crate::scheduler::{Refusal, home_of, refusals};
 use crate::volume_binder::matching::volume_name;
 
@@ -18,7 +19,7 @@ impl Walk<'_> {
         let all = refusals(world, pod);
         let mut causes = Vec::new();
         for (node, refusals) in all.iter().take(MOST_NODES) {
-            causes.extend(refusals.iter().map(|refusal| self.refusal(node, refusal)));
+            causes.extend(refusals.iter().map(|refusal| self.refusal(pod, node, refusal)));
         }
         if all.len() > MOST_NODES {
             causes.push(Cause::new(format!("{} other nodes will not do either", all.len() - MOST_NODES)));
@@ -26,7 +27,7 @@ impl Walk<'_> {
         causes
     }
 
-    fn refusal(&mut self, node: &Node, refusal: &Refusal<'_>) -> Cause {
+    fn refusal(&mut self, pod: &Pod, node: &Node, refusal: &Refusal<'_>) -> Cause {
         let node_name = name(&node.metadata);
         match refusal {
             Refusal::Cordoned => {
@@ -57,12 +58,11 @@ impl Walk<'_> {
             }
             Refusal::HostPort(holder) => {
                 let holder = match holder {
-                    Some(held) => {
-                        format!("by pod/{}{}", name(&held.metadata), flag(namespace(&held.metadata)))
-                    }
+                    Some(held) => format!("by pod/{}{}", name(&held.metadata), flag(namespace(&held.metadata))),
                     None => "by another pod".to_owned(),
                 };
-                Cause::new(format!("on node/{node_name} a host port that it wants is taken {holder}"))
+                let ports = host_ports(pod);
+                Cause::new(format!("on node/{node_name} the host port {ports} that it wants is taken {holder}"))
                     .fix("change containers[].ports[].hostPort, or leave it out")
             }
             Refusal::Short { resource, requested, used, capacity } => {
@@ -73,7 +73,7 @@ impl Walk<'_> {
                 let text = format!("claim/{} finds no volume on node/{node_name}", name(&claim.metadata));
                 Cause::new(text)
                     .because(self.misfits(claim, Some(node)))
-                    .fix("create a PersistentVolume that fits, or name a storageClassName that makes volumes")
+                    .fix(self.give_volume())
             }
         }
     }
@@ -89,17 +89,29 @@ impl Walk<'_> {
             ));
         };
         let home = home.to_owned();
-        let text =
-            format!("claim/{claim_name} has its volume {volume} on node {home}, and not on {node_name}");
-        let cause = Cause::new(text).because([self.object("Node", "", &home)]);
-        cause.fix(format!("the pod can only run where its data is: let node {home} take it"))
+        let text = format!("claim/{claim_name} has its volume {volume} on node {home}, and not on {node_name}");
+        let cause = Cause::new(text);
+        if self.world.nodes.get("", &home).is_some() {
+            // Why that one does not take the pod stands beside this.
+            return cause.fix(format!("the pod can only run where its data is: let node {home} take it"));
+        }
+        let behind = self.object("Node", "", &home);
+        cause.because([behind])
     }
+}
+
+/// The host ports that a pod wants: `8080`, `8080 or 9090`.
+fn host_ports(pod: &Pod) -> String {
+    let containers = spec(pod).into_iter().flat_map(|spec| &spec.containers);
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let ports: Vec<String> = ports.filter_map(|port| Some(port.host_port?.to_string())).collect();
+    ports.join(" or ")
 }
 
 /// Too little of something on a node.
 fn short(node: &str, resource: &str, requested: i64, used: i64, capacity: i64) -> Cause {
     if resource == "pods" {
-        return Cause::new(format!("node/{node} has all {capacity} pods that it can have"))
+        return Cause::new(format!("node/{node} has as many pods as it can: {capacity}"))
             .fix("delete pods that are not needed, or add a node");
     }
     let [asks, taken, has] = [requested, used, capacity].map(|amount| spoken(resource, amount));

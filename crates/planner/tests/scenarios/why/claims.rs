@@ -69,7 +69,7 @@ fn a_claim_without_a_class_where_no_class_is_the_default_one() {
     insta::assert_snapshot!(why(&sim, "pvc/data"), @r#"
     claim/data has no volume: no persistent volumes available for this claim and no storage class is set
     └ there is no volume without a class
-    → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+    → create a PersistentVolume that fits, or name a storageClassName that makes volumes (local)
     "#);
 }
 
@@ -103,7 +103,7 @@ fn volumes_that_exist_are_told_with_what_is_wrong_with_each() {
         └ volume single offers ReadWriteOnce, and the claim wants ReadWriteMany
         └ volume small holds 1Gi, and the claim wants 5Gi
         └ volume taken belongs to claim shop/data
-        → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+        → create a PersistentVolume that fits, or name a storageClassName that makes volumes (local)
     "#);
 }
 
@@ -113,7 +113,7 @@ fn a_claim_that_is_too_large_for_all_volumes() {
     insta::assert_snapshot!(why(&sim, "pvc/data-web-0"), @r#"
     claim/data-web-0 has no volume: no volume of class "shared" fits, and the class makes none
     └ volume pv-1 holds 4Gi, and the claim wants 5Gi
-    → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+    → create a PersistentVolume that fits, or name a storageClassName that makes volumes (local)
     "#);
 }
 
@@ -123,7 +123,7 @@ fn a_volume_that_keeps_the_data_of_another_claim_can_be_given_away_by_hand() {
     insta::assert_snapshot!(why(&sim, "pvc/data-web-0"), @r#"
     claim/data-web-0 has no volume: no volume of class "shared" fits, and the class makes none
     └ there is no volume of class shared
-    → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+    → create a PersistentVolume that fits, or name a storageClassName that makes volumes (local)
     "#);
     sim.make(volume("old", |pv| {
         pv["spec"]["claimRef"] =
@@ -134,7 +134,7 @@ fn a_volume_that_keeps_the_data_of_another_claim_can_be_given_away_by_hand() {
     claim/data-web-0 has no volume: no volume of class "shared" fits, and the class makes none
     └ volume old keeps the data of claim default/data-web-9, which is gone
       → to give it away with that data: remove its spec.claimRef (stead edit pv old)
-    → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+    → create a PersistentVolume that fits, or name a storageClassName that makes volumes (local)
     "#);
     insta::assert_snapshot!(why(&sim, "pv/old"), @r#"
     persistentvolume/old is Released: claim default/data-web-9 is gone, and the volume keeps its data until you delete it
@@ -157,7 +157,7 @@ fn a_volume_that_the_claim_selects_by_labels_that_none_has() {
     claim/picky has no volume: no volume of class "shared" fits, and the class makes none
     └ volume pv-1 belongs to claim default/data-web-0
     └ volume pv-2 lacks the labels that the claim's spec.selector wants
-    → create a PersistentVolume that fits, or name a storageClassName that makes volumes
+    → create a PersistentVolume that fits, or name a storageClassName that makes volumes (local)
     "#);
 }
 
@@ -231,6 +231,7 @@ fn a_claim_that_is_in_use_goes_when_its_pod_does() {
     insta::assert_snapshot!(why(&sim, "pvc/data-web-0"), @r#"
     claim/data-web-0 is being deleted and goes once pod/web-0 no longer uses it
     └ pod/web-0 is Running and Ready for less than a second
+    → to let it go: stead delete pod web-0
     "#);
 }
 

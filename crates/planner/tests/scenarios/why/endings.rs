@@ -51,7 +51,7 @@ fn a_finalizer_is_named() {
     statefulset/web waits until web-0 is gone, which is terminating (waiting for 40s)
     └ pod/web-0 is terminating; its grace period of 30 s ended 10s ago
       └ finalizers hold it: example.com/backup
-        → whoever set them must take them off; when nobody is left who does: stead edit, metadata.finalizers
+        → whoever set them must take them off; if nobody does any more, remove them (stead edit, metadata.finalizers)
     "#);
 }
 
@@ -107,7 +107,7 @@ fn a_claim_that_is_being_deleted_holds_its_pod_up() {
     statefulset/web: web-0 is made once its old claim data-web-0 is gone, which is being deleted
     └ claim/data-web-0 is being deleted
       └ finalizers hold it: example.com/backup
-        → whoever set them must take them off; when nobody is left who does: stead edit, metadata.finalizers
+        → whoever set them must take them off; if nobody does any more, remove them (stead edit, metadata.finalizers)
     "#);
 }
 
@@ -157,9 +157,8 @@ fn a_set_that_somebody_holds_names_who() {
     let sim = after("set replicas=0\n delete-set example.com/audit");
     insta::assert_snapshot!(why(&sim, "sts/web"), @r#"
     statefulset/web is being deleted: its pods go with it, and its claims only where the retention policy says so
-    statefulset/web is being deleted
     └ finalizers hold it: example.com/audit
-      → whoever set them must take them off; when nobody is left who does: stead edit, metadata.finalizers
+      → whoever set them must take them off; if nobody does any more, remove them (stead edit, metadata.finalizers)
     "#);
 }
 
@@ -179,8 +178,8 @@ fn a_namespace_goes_after_what_is_in_it_and_takes_the_set_along() {
     sim.settle();
     insta::assert_snapshot!(why(&sim, "sts/web"), @r#"
     statefulset/web is being deleted: its pods go with it, and its claims only where the retention policy says so
-    statefulset/web is being deleted
+    └ its namespace default is being deleted
     └ finalizers hold it: example.com/audit
-      → whoever set them must take them off; when nobody is left who does: stead edit, metadata.finalizers
+      → whoever set them must take them off; if nobody does any more, remove them (stead edit, metadata.finalizers)
     "#);
 }

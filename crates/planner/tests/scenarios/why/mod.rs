@@ -1,6 +1,7 @@
 //! What `stead why` says: every state in which something waits comes out with its cause and, where it is known,
 //! with what to do.
 
+mod budgets;
 mod claims;
 mod containers;
 mod endings;

@@ -52,7 +52,7 @@ fn a_node_that_is_full_of_pods() {
     let sim = with_pod(sim, json!({}));
     insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
     pod/big has no node: 0/1 nodes are available
-    └ node/node-a has all 1 pods that it can have
+    └ node/node-a has as many pods as it can: 1
       → delete pods that are not needed, or add a node
     "#);
 }
@@ -113,7 +113,7 @@ fn a_host_port_says_who_has_it() {
     let sim = with_pod(sim, port);
     insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
     pod/big has no node: 0/1 nodes are available
-    └ on node/node-a a host port that it wants is taken by pod/first
+    └ on node/node-a the host port 8080 that it wants is taken by pod/first
       → change containers[].ports[].hostPort, or leave it out
     "#);
 }
@@ -144,9 +144,6 @@ fn a_volume_keeps_its_pod_on_its_node() {
     └ node/node-a takes no new pods (spec.unschedulable)
       → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
     └ claim/data-web-0 has its volume VOLUME on node node-a, and not on node-b
-      └ node/node-a, which has 0 pods, is not as it should be
-        └ it takes no new pods (spec.unschedulable)
-          → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
       → the pod can only run where its data is: let node node-a take it
     "#);
 }

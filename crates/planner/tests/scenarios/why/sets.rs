@@ -100,7 +100,7 @@ fn an_ordinal_that_is_reserved_has_no_pod() {
     insta::assert_snapshot!(why(&sim, "pod/web-2"), @"pod/web-2 is being started by node node-a");
     insta::assert_snapshot!(why(&sim, "pod/web-3"), @r#"
     pod/web-3 does not exist
-    └ statefulset/web has 2 replicas, web-0 to web-2
+    └ statefulset/web has 2 replicas, web-0 to web-2, without 1,4-6
       → for more: stead scale sts/web --replicas=3
     "#);
     insta::assert_snapshot!(why(&sim, "pvc/data-web-5"), @r#"
@@ -177,6 +177,6 @@ fn a_set_that_is_as_it_should_be_says_so() {
     "#);
     insta::assert_snapshot!(why(&sim, "deployment/web"), @r#"
     nothing is known about the kind deployment
-    → ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, node or namespace
+    → ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or namespace
     "#);
 }

@@ -55,8 +55,6 @@ fn with_all_namespaces_come_nodes_and_volumes() {
     go_on(&mut sim, "set replicas=0");
     insta::assert_snapshot!(all(&sim, None, None), @r#"
     4 looked at
-    service/web selects no pod (app=web)
-    → compare spec.selector with the labels: stead get pods --show-labels
     node/node-a, which has 0 pods, is not as it should be
     └ it takes no new pods (spec.unschedulable)
       → let it take pods again: stead patch node node-a -p '{"spec":{"unschedulable":false}}'
