@@ -210,10 +210,8 @@ fn unknown_kind(target: &ObjectRef) -> ExecuteError {
 }
 
 fn delete_options(target: &ObjectRef, resource_version: Option<&str>, grace_period: Option<i64>) -> Value {
-    let mut options = json!({
-        "apiVersion": "v1", "kind": "DeleteOptions",
-        "propagationPolicy": "Background", "preconditions": {},
-    });
+    // No word on dependents: they go afterwards, unless a finalizer of the object says otherwise.
+    let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {}});
     if !target.uid.is_empty() {
         options["preconditions"]["uid"] = target.uid.as_str().into();
     }

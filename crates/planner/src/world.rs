@@ -181,6 +181,16 @@ macro_rules! world {
                 None
             }
 
+            /// The object of this kind (`Pod`) with this uid, in whatever namespace.
+            pub fn find_uid(&self, kind: &str, uid: &str) -> Option<Object> {
+                $(if kind == $type::KIND {
+                    let mut objects = self.$table.iter();
+                    let found = objects.find(|object| object.metadata.uid.as_deref() == Some(uid));
+                    return found.map(|object| Object::$type(Arc::clone(object)));
+                })*
+                None
+            }
+
             /// Every object of a namespace, or every cluster-scoped one when it is empty: kind by kind.
             pub fn objects_in(&self, namespace: &str) -> Vec<Object> {
                 let mut objects = Vec::new();

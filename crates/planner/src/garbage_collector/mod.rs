@@ -5,13 +5,15 @@
 //! gone asks the API itself first ([`Action::ExpectGone`]), and owners of kinds that a world does not hold
 //! count as there.
 
+mod dependent;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
 use crate::Planner;
 use crate::objects::{has_finalizer, is_terminating, name, namespace, owners, spoken, uid};
-use crate::plan::{Action, ObjectRef, Plan, Waiting};
+use crate::plan::{Action, Plan, Waiting};
 use crate::world::{Key, Object, World};
 
 /// The finalizer of an owner that goes after its dependents.
@@ -23,6 +25,8 @@ pub const ORPHAN: &str = "orphan";
 pub mod reasons {
     /// An owner that is deleted in the foreground waits for a dependent.
     pub const DEPENDENT_REMAINS: &str = "DependentRemains";
+    /// An owner is named that lives in another namespace. Also an event.
+    pub const OWNER_REF_INVALID_NAMESPACE: &str = "OwnerRefInvalidNamespace";
 }
 
 /// Kinds without a namespace, of those in a world.
@@ -61,7 +65,7 @@ impl Planner for GarbageCollector {
         let Some(object) = world.find(kind, &key.namespace, name) else { return plan };
         let meta = object.metadata();
         if !is_terminating(meta) {
-            do_plan_dependent(world, &object, &mut plan);
+            dependent::do_plan_dependent(world, &object, &mut plan);
         } else if has_finalizer(meta, ORPHAN) {
             do_plan_orphaning(world, &object, &mut plan);
         } else if has_finalizer(meta, FOREGROUND) {
@@ -97,69 +101,6 @@ fn dependents(world: &World, owner: &ObjectMeta) -> Vec<Object> {
     let mut found = if ns.is_empty() { world.objects() } else { world.objects_in(ns) };
     found.retain(|object| owners(object.metadata()).iter().any(|o| o.uid == uid(owner)));
     found
-}
-
-/// What an owner reference is worth.
-enum Standing {
-    /// The owner is there, or is of a kind that nobody here can judge.
-    Solid,
-    /// The owner is gone.
-    Dangling(ObjectRef),
-    /// The owner is there, and waits for its dependents to go.
-    Waiting,
-}
-
-fn standing(world: &World, dependent: &ObjectMeta, owner: &OwnerReference) -> Standing {
-    let Some(kind) = known_kind(owner) else { return Standing::Solid };
-    let is_cluster_scoped = CLUSTER_SCOPED.contains(&kind);
-    if !is_cluster_scoped && namespace(dependent).is_empty() {
-        // An owner in a namespace cannot own what has none: not ours to judge.
-        return Standing::Solid;
-    }
-    match find_owner(world, dependent, owner) {
-        None => Standing::Dangling(ObjectRef {
-            api_version: owner.api_version.clone(),
-            kind: owner.kind.clone(),
-            namespace: if is_cluster_scoped { String::new() } else { namespace(dependent).to_owned() },
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        }),
-        Some(found) if is_terminating(found.metadata()) && has_finalizer(found.metadata(), FOREGROUND) => {
-            Standing::Waiting
-        }
-        Some(_) => Standing::Solid,
-    }
-}
-
-/// Deletes an object whose owners are all gone or wait for it to go; takes such references off one that has
-/// another owner left (`attemptToDeleteItem`).
-fn do_plan_dependent(world: &World, object: &Object, plan: &mut Plan) {
-    let meta = object.metadata();
-    let mut solid = Vec::new();
-    let mut gone = Vec::new();
-    for owner in owners(meta) {
-        match standing(world, meta, owner) {
-            Standing::Solid => solid.push(owner),
-            Standing::Dangling(reference) => gone.push(reference),
-            Standing::Waiting => {}
-        }
-    }
-    if solid.len() == owners(meta).len() {
-        return;
-    }
-    let all_gone = gone.len() == owners(meta).len();
-    plan.actions.extend(gone.into_iter().map(Action::ExpectGone));
-    if solid.is_empty() {
-        // Data may hang on it: not even a change of the object may come in between.
-        let resource_version = meta.resource_version.clone().filter(|_| all_gone);
-        plan.actions.push(Action::Delete {
-            target: object.reference(),
-            resource_version,
-            grace_period: None,
-        });
-    } else {
-        plan.actions.push(patch_meta(object, json!({"ownerReferences": solid})));
-    }
 }
 
 /// Takes the owner off its dependents, then lets it go.

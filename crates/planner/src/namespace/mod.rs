@@ -1,12 +1,13 @@
-//! Namespaces: emptied and let go when they are deleted (`pkg/controller/namespace`), and given their
-//! ServiceAccount `default` while they live (`pkg/controller/serviceaccount`).
+//! Namespaces: emptied and let go when they are deleted (`pkg/controller/namespace`), and given what every one has
+//! while they live: the ServiceAccount `default` (`pkg/controller/serviceaccount`) and the ConfigMap
+//! `kube-root-ca.crt` (`pkg/controller/certificates/rootcacertpublisher`).
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::Planner;
-use crate::objects::{is_terminating, name, namespace, spoken};
+use crate::objects::{guarded_patch, is_terminating, name, namespace, spoken};
 use crate::plan::{Action, Plan, Waiting};
 use crate::world::{Key, Object, World, object_ref, to_value};
 
@@ -14,6 +15,10 @@ use crate::world::{Key, Object, World, object_ref, to_value};
 pub const FINALIZER: &str = "kubernetes";
 /// The ServiceAccount that every namespace has.
 pub const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+/// The ConfigMap by which pods know the API. What it holds is published in [`SYSTEM`], and copied from there.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
+/// The namespace of the system's own objects.
+pub const SYSTEM: &str = "kube-system";
 
 /// Why a namespace waits: the reasons in `waiting_on`.
 pub mod reasons {
@@ -34,6 +39,10 @@ impl Planner for NamespacePlanner {
         match object {
             Object::Namespace(_) => vec![Key::of(meta)],
             Object::ServiceAccount(_) => vec![Key::new("", namespace(meta))],
+            Object::ConfigMap(_) if name(meta) == ROOT_CA && namespace(meta) == SYSTEM => {
+                world.namespaces.iter().map(|held| Key::of(&held.metadata)).collect()
+            }
+            Object::ConfigMap(_) if name(meta) == ROOT_CA => vec![Key::new("", namespace(meta))],
             _ => {
                 let held = world.namespaces.get("", namespace(meta));
                 held.filter(|n| is_terminating(&n.metadata))
@@ -49,13 +58,38 @@ impl Planner for NamespacePlanner {
         let Some(held) = world.namespaces.get("", &key.name) else { return plan };
         if is_terminating(&held.metadata) {
             do_plan_emptying(world, held, &mut plan);
-        } else if world.service_accounts.get(&key.name, DEFAULT_SERVICE_ACCOUNT).is_none() {
-            plan.actions.push(Action::Create(json!({
-                "apiVersion": "v1", "kind": "ServiceAccount",
-                "metadata": {"name": DEFAULT_SERVICE_ACCOUNT, "namespace": key.name},
-            })));
+        } else {
+            do_plan_furnishing(world, &key.name, &mut plan);
         }
         plan
+    }
+}
+
+/// Makes what every namespace has, and puts it right.
+fn do_plan_furnishing(world: &World, place: &str, plan: &mut Plan) {
+    if world.service_accounts.get(place, DEFAULT_SERVICE_ACCOUNT).is_none() {
+        plan.actions.push(Action::Create(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": DEFAULT_SERVICE_ACCOUNT, "namespace": place},
+        })));
+    }
+    let Some(published) = world.config_maps.get(SYSTEM, ROOT_CA).filter(|_| place != SYSTEM) else { return };
+    match world.config_maps.get(place, ROOT_CA) {
+        None => plan.actions.push(Action::Create(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": ROOT_CA, "namespace": place, "annotations": published.metadata.annotations},
+            "data": published.data,
+        }))),
+        Some(held) if held.data != published.data && !is_terminating(&held.metadata) => {
+            // A merge patch: what has been added goes as well.
+            let mut data: Map<String, Value> =
+                held.data.iter().flatten().map(|(key, _)| (key.clone(), Value::Null)).collect();
+            data.extend(
+                published.data.iter().flatten().map(|(key, text)| (key.clone(), text.as_str().into())),
+            );
+            plan.actions.push(guarded_patch(&**held, json!({"data": data})));
+        }
+        Some(_) => {}
     }
 }
 
