@@ -41,29 +41,20 @@ fn do_plan_creation(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut Plan)
         plan.wait(set, holder, reasons::NAME_HELD_BY_FOREIGN_POD, message);
         return false;
     }
-    match storage::blocking_claim(set, replica.ordinal, view.snapshot.claims) {
-        Some(Blocked::Terminating(claim)) => {
-            let message = format!(
-                "{pod_name} is made once its old claim {} is gone, which is being deleted",
-                name(&claim.metadata)
-            );
-            plan.wait(set, claim, reasons::CLAIM_TERMINATING, message);
-            return false;
-        }
-        Some(Blocked::Stale(claim)) => {
-            let claim_name = name(&claim.metadata);
-            let message =
-                format!("{pod_name} is made once claim {claim_name} is gone, which goes with its last pod");
-            plan.wait(set, claim, reasons::CLAIM_TERMINATING, message);
-            return false;
-        }
-        None => {}
+    if let Some(blocked) = storage::blocking_claim(set, replica.ordinal, view.snapshot.claims) {
+        let (claim, why) = match blocked {
+            Blocked::Terminating(claim) => (claim, "is being deleted"),
+            Blocked::Stale(claim) => (claim, "goes with its last pod"),
+        };
+        let message =
+            format!("{pod_name} is made once its old claim {} is gone, which {why}", name(&claim.metadata));
+        plan.wait(set, claim, reasons::CLAIM_TERMINATING, message);
+        return false;
     }
     create_missing_claims(view, replica, plan);
     let (template, revision) = view.template_for(replica.ordinal);
     plan.actions.push(Action::Create(to_value(&new_pod(set, &template, revision, replica.ordinal))));
-    let message = format!("create Pod {pod_name} in StatefulSet {} successful", name(&set.metadata));
-    plan.record(&object_ref(set), EventType::Normal, "SuccessfulCreate", message);
+    tell(view, "Create", &format!("Pod {pod_name}"), "successful", plan);
     false
 }
 
@@ -73,13 +64,9 @@ fn create_missing_claims(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut 
         let claim_name = name(&claim.metadata);
         match view.snapshot.claims.get(namespace(&set.metadata), claim_name) {
             None => {
-                let message = format!(
-                    "create Claim {claim_name} Pod {} in StatefulSet {} success",
-                    replica.name,
-                    name(&set.metadata)
-                );
                 plan.actions.push(Action::Create(to_value(&claim)));
-                plan.record(&object_ref(set), EventType::Normal, "SuccessfulCreate", message);
+                let what = format!("Claim {claim_name} Pod {}", replica.name);
+                tell(view, "Create", &what, "success", plan);
             }
             // Told when the pod is made, and not again at every look.
             Some(held) if replica.pod.is_none() => tell_conflict(view, replica, held, plan),
@@ -115,9 +102,7 @@ fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &P
     }
     if !identity_matches(pod, replica.ordinal) {
         plan.actions.push(repair_identity(pod, replica.ordinal));
-        let message =
-            format!("update Pod {} in StatefulSet {} successful", replica.name, name(&set.metadata));
-        plan.record(&object_ref(set), EventType::Normal, "SuccessfulUpdate", message);
+        tell(view, "Update", &format!("Pod {}", replica.name), "successful", plan);
     }
     if phase(pod) != "Running"
         && storage::blocking_claim(set, replica.ordinal, view.snapshot.claims).is_none()
@@ -160,11 +145,15 @@ fn do_plan_recreation(view: &View<'_, '_>, pod: &Pod, plan: &mut Plan) {
 
 /// Deletes a pod and says so.
 pub(super) fn do_plan_deletion(view: &View<'_, '_>, pod: &Pod, plan: &mut Plan) {
-    let set = view.snapshot.set;
     plan.actions.push(delete(pod));
-    let message =
-        format!("delete Pod {} in StatefulSet {} successful", name(&pod.metadata), name(&set.metadata));
-    plan.record(&object_ref(set), EventType::Normal, "SuccessfulDelete", message);
+    tell(view, "Delete", &format!("Pod {}", name(&pod.metadata)), "successful", plan);
+}
+
+/// Tells of the write before, in upstream's words (`recordPodEvent`, `recordClaimEvent`).
+fn tell(view: &View<'_, '_>, verb: &str, what: &str, outcome: &str, plan: &mut Plan) {
+    let set = view.snapshot.set;
+    let message = format!("{} {what} in StatefulSet {} {outcome}", verb.to_lowercase(), name(&set.metadata));
+    plan.record(&object_ref(set), EventType::Normal, &format!("Successful{verb}"), message);
 }
 
 /// Walks the condemned downward.
