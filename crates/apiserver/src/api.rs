@@ -198,6 +198,7 @@ impl ApiServer {
         }
         match route {
             Route::Health => Ok(respond::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok")),
+            Route::OpenApiV2 => Ok(openapi::empty_v2()),
             Route::OpenApiIndex => Ok(openapi::index()),
             Route::OpenApi(group_version) => openapi::document(&group_version),
             other => discovery::answer(&other, &request.headers),

@@ -14,6 +14,10 @@ use serde_json::{Map, Value, json};
 use crate::discovery;
 use crate::respond::{self, Answer};
 
+/// The media type of [`empty_v2`]: the one in which Go reads an answer (clients ask for it with an `@` that is no
+/// part of any media type).
+const V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// `/openapi/v3`: where the documents are, with a hash of each so that clients can keep them.
 pub(crate) fn index() -> Answer {
     static INDEX: OnceLock<Value> = OnceLock::new();
@@ -28,6 +32,13 @@ pub(crate) fn index() -> Answer {
         json!({"paths": paths})
     });
     respond::json_value(StatusCode::OK, index)
+}
+
+/// `/openapi/v2`: a document that describes nothing, as gnostic's protobuf has it (no bytes at all). kubectl asks for
+/// it about kinds that `/openapi/v3` lacks, and takes a 404 for a failure of its own: it would say that instead of
+/// "no matches for kind".
+pub(crate) fn empty_v2() -> Answer {
+    respond::typed(StatusCode::OK, V2, Vec::new())
 }
 
 /// The document of `api/v1` or `apis/<group>/<version>`.

@@ -20,6 +20,8 @@ pub(crate) enum Route {
     Group(String),
     /// `/api/v1` or `/apis/<group>/<version>`: what lives there.
     Resources(String, String),
+    /// `/openapi/v2`.
+    OpenApiV2,
     /// `/openapi/v3`.
     OpenApiIndex,
     /// `/openapi/v3/<api/v1 or apis/group/version>`.
@@ -72,6 +74,7 @@ pub(crate) fn parse(path: &str) -> Result<Route, Status> {
         ["apis", group] => Ok(Route::Group((*group).to_owned())),
         ["api", version] => Ok(Route::Resources(String::new(), (*version).to_owned())),
         ["apis", group, version] => Ok(Route::Resources((*group).to_owned(), (*version).to_owned())),
+        ["openapi", "v2"] => Ok(Route::OpenApiV2),
         ["openapi", "v3"] => Ok(Route::OpenApiIndex),
         ["openapi", "v3", rest @ ..] => Ok(Route::OpenApi(rest.join("/"))),
         ["api", version, rest @ ..] => resource("", version, rest).map(Route::Resource),

@@ -119,6 +119,13 @@ async fn finalize(api: &Harness, one: &str, events: &mut Vec<&str>) {
 }
 
 #[tokio::test]
+async fn the_older_openapi_is_there_and_describes_nothing() {
+    let api = Harness::start().await;
+    let reply = api.call("GET", "/openapi/v2", &[], "").await;
+    assert_eq!((reply.code, reply.body), (200, json!("")));
+}
+
+#[tokio::test]
 async fn every_kind_stands_in_discovery_and_in_openapi() {
     let api = Harness::start().await;
     let index = api.get("/openapi/v3").await.expect(200);
