@@ -14,7 +14,7 @@ use kube::core::WatchEvent;
 use planner::world::KindName;
 use planner::{Change, World};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::paths::collection_path;
@@ -38,7 +38,9 @@ pub struct Informers {
     order: Mutex<()>,
     listeners: RwLock<Vec<Listener>>,
     unsynced: AtomicUsize,
-    synced: watch::Sender<bool>,
+    /// Told when the last kind has been listed. (A channel of tokio's would wake its waiters in an order drawn
+    /// by chance.)
+    synced: Notify,
 }
 
 impl Informers {
@@ -50,7 +52,7 @@ impl Informers {
             order: Mutex::default(),
             listeners: RwLock::default(),
             unsynced: AtomicUsize::new(World::KINDS.len()),
-            synced: watch::channel(false).0,
+            synced: Notify::new(),
         })
     }
 
@@ -69,9 +71,11 @@ impl Informers {
 
     /// Resolves once every kind has been listed.
     pub async fn synced(&self) {
-        let mut synced = self.synced.subscribe();
-        // The sender lives as long as self: this cannot fail while we are borrowed.
-        let _ = synced.wait_for(|done| *done).await;
+        // It counts from here on as waiting: what is told while we look is not missed.
+        let told = self.synced.notified();
+        if self.unsynced.load(Ordering::Acquire) > 0 {
+            told.await;
+        }
     }
 
     /// Takes the answer to a write into the world, so that nobody plans on something older than it.
@@ -99,7 +103,7 @@ impl Informers {
             match self.list(kind).await {
                 Ok(revision) => {
                     if std::mem::take(&mut first) && self.unsynced.fetch_sub(1, Ordering::AcqRel) == 1 {
-                        self.synced.send_replace(true);
+                        self.synced.notify_waiters();
                     }
                     let lost = self.watch_on(kind, revision, &mut pause).await;
                     tracing::debug!(kind = kind.1, "listing again: {lost}");

@@ -8,12 +8,12 @@ mod slots;
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use self::slots::{Slot, Slots};
 use crate::mvcc::Core;
@@ -28,7 +28,7 @@ const READ_AHEAD: usize = 64;
 /// The readable side of a store.
 pub(crate) struct Shared {
     state: RwLock<State>,
-    ticks: watch::Sender<Tick>,
+    tick: Tick,
     /// Something was published since the last tick.
     moved: Arc<Notify>,
     ticking: Arc<AtomicBool>,
@@ -39,19 +39,30 @@ struct State {
     slots: Slots,
 }
 
-/// What the ticker tells.
-#[derive(Clone, Copy)]
+/// What the ticker tells. All are woken in the order in which they wait; a channel of tokio's would draw it by
+/// chance.
 struct Tick {
-    revision: Revision,
-    closed: bool,
+    revision: AtomicU64,
+    closed: AtomicBool,
+    wake: Notify,
+}
+
+impl Tick {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
 }
 
 impl Shared {
     pub(crate) fn new(core: Core) -> Arc<Self> {
-        let tick = Tick { revision: core.revision(), closed: false };
+        let tick = Tick {
+            revision: AtomicU64::new(core.revision()),
+            closed: AtomicBool::new(false),
+            wake: Notify::new(),
+        };
         Arc::new(Self {
             state: RwLock::new(State { core, slots: Slots::default() }),
-            ticks: watch::Sender::new(tick),
+            tick,
             moved: Arc::default(),
             ticking: Arc::default(),
         })
@@ -111,7 +122,8 @@ impl Shared {
 
     /// Ends all watches, once they have yielded what there is.
     pub(crate) fn close(&self) {
-        self.ticks.send_modify(|tick| tick.closed = true);
+        self.tick.closed.store(true, Ordering::Release);
+        self.tick.wake.notify_waiters();
         self.moved.notify_one();
     }
 
@@ -122,9 +134,8 @@ impl Shared {
         let State { core, slots } = &mut *state;
         let slot = slots.join(prefix, core);
         drop(state);
-        let ticks = self.ticks.subscribe();
         let pending = VecDeque::new();
-        let watcher = Watcher { shared: self.clone(), slot, ticks, position: after, told: after, pending };
+        let watcher = Watcher { shared: self.clone(), slot, position: after, told: after, pending };
         let items = stream::unfold(Some(watcher), |watcher| async {
             let mut watcher = watcher?;
             match watcher.next().await? {
@@ -138,7 +149,7 @@ impl Shared {
     /// Starts the ticker if none runs. It lives on the runtime of the watch that needed it first, and goes
     /// when that runtime or the store does; the next watch that is polled starts another.
     fn ensure_ticker(self: &Arc<Self>) {
-        if !self.ticks.borrow().closed && !self.ticking.swap(true, Ordering::AcqRel) {
+        if !self.tick.is_closed() && !self.ticking.swap(true, Ordering::AcqRel) {
             let running = Running(self.ticking.clone());
             tokio::spawn(tick(Arc::downgrade(self), self.moved.clone(), running));
         }
@@ -160,12 +171,10 @@ async fn tick(shared: Weak<Shared>, moved: Arc<Notify>, _running: Running) {
         tokio::time::sleep(PROGRESS_INTERVAL).await;
         let Some(shared) = shared.upgrade() else { return };
         let revision = shared.revision();
-        shared.ticks.send_if_modified(|tick| {
-            let moved = tick.revision != revision;
-            tick.revision = revision;
-            moved
-        });
-        if shared.ticks.borrow().closed {
+        if shared.tick.revision.swap(revision, Ordering::AcqRel) != revision {
+            shared.tick.wake.notify_waiters();
+        }
+        if shared.tick.is_closed() {
             return;
         }
     }
@@ -175,7 +184,6 @@ async fn tick(shared: Weak<Shared>, moved: Arc<Notify>, _running: Running) {
 struct Watcher {
     shared: Arc<Shared>,
     slot: Arc<Slot>,
-    ticks: watch::Receiver<Tick>,
     /// All changes up to here are yielded or pending.
     position: Revision,
     /// The newest revision that the reader knows of.
@@ -188,11 +196,15 @@ impl Watcher {
     /// The next item; `None` when the store was closed.
     async fn next(&mut self) -> Option<Result<WatchItem, Error>> {
         self.shared.ensure_ticker();
-        let slot = self.slot.clone();
+        let (slot, shared) = (self.slot.clone(), self.shared.clone());
         loop {
             // Listening starts before looking: what is published in between wakes us again.
             let mut wake = pin!(slot.wake.notified());
             wake.as_mut().enable();
+            let mut ticked = pin!(shared.tick.wake.notified());
+            ticked.as_mut().enable();
+            // Looked at first: what came before the end is still told.
+            let closed = shared.tick.is_closed();
             if let Err(compacted) = self.advance() {
                 return Some(Err(compacted));
             }
@@ -200,18 +212,17 @@ impl Watcher {
                 self.told = event.revision;
                 return Some(Ok(WatchItem::Event(event)));
             }
-            let tick = *self.ticks.borrow_and_update();
-            if tick.revision > self.told {
+            if shared.tick.revision.load(Ordering::Acquire) > self.told {
                 self.told = self.position;
                 return Some(Ok(WatchItem::Progress(self.position)));
             }
-            if tick.closed {
+            if closed {
                 return None;
             }
             tokio::select! {
                 biased;
                 () = wake => {}
-                _ = self.ticks.changed() => {}
+                () = ticked => {}
             }
         }
     }
