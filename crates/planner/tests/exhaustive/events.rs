@@ -50,7 +50,9 @@ impl fmt::Display for Event {
             Self::ClaimEnds(ordinal) => write!(f, "data-web-{ordinal} is gone"),
             Self::Scaled(replicas) => write!(f, "somebody scales to {replicas}"),
             Self::Starts(start) => write!(f, "somebody lets ordinals start at {start}"),
-            Self::Template(rev) => write!(f, "somebody changes the template to r{rev}, which is r0 from now on"),
+            Self::Template(rev) => {
+                write!(f, "somebody changes the template to r{rev}, which is r0 from now on")
+            }
             Self::Paused(true) => write!(f, "somebody pauses the set"),
             Self::Paused(false) => write!(f, "somebody lets the set go on"),
             Self::NodeLost => write!(f, "the node is lost"),
@@ -105,7 +107,7 @@ impl Event {
 /// What a deletion does: who has processes keeps its name until they are gone.
 pub(crate) fn delete_pod(state: &mut State, ordinal: usize) {
     match &mut state.pods[ordinal] {
-        Pod::Held(_, Phase::Pending | Phase::Failed) => bury(state, ordinal),
+        Pod::Held(_, Phase::Pending | Phase::Unschedulable | Phase::Failed) => bury(state, ordinal),
         Pod::Held(_, phase) => *phase = Phase::Terminating,
         Pod::Absent | Pod::Foreign => {}
     }
@@ -171,13 +173,19 @@ fn progress_of_pod(config: &Config, state: &State, ordinal: usize, events: &mut 
         return;
     }
     match phase {
-        Phase::Pending if !config.claims || matches!(state.claims[ordinal], Claim::Bound(_)) => {
+        Phase::Pending | Phase::Unschedulable
+            if !config.claims || matches!(state.claims[ordinal], Claim::Bound(_)) =>
+        {
             events.push(Event::Turns(ordinal, Phase::Running));
+        }
+        // Nobody knows where its volume will be.
+        Phase::Pending if state.claims[ordinal] == Claim::Absent => {
+            events.push(Event::Turns(ordinal, Phase::Unschedulable));
         }
         Phase::Running if config.min_ready => events.push(Event::Turns(ordinal, Phase::Young)),
         Phase::Running | Phase::Young => events.push(Event::Turns(ordinal, Phase::Ready)),
         Phase::Terminating => events.push(Event::Ends(ordinal)),
-        Phase::Pending | Phase::Ready | Phase::Stuck | Phase::Failed => {}
+        Phase::Pending | Phase::Unschedulable | Phase::Ready | Phase::Stuck | Phase::Failed => {}
     }
 }
 

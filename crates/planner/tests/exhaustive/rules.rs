@@ -19,7 +19,9 @@ pub(crate) fn judge(config: &Config, seen: &State, planned: &Planned) -> Result<
             Write::CreateRevision(rev) | Write::RaiseRevision(rev) => {
                 need(rev == 0, || format!("r{rev} is history"))?;
             }
-            Write::Status { update, .. } => need(update == 0, || format!("the update revision is not r{update}"))?,
+            Write::Status { update, .. } => {
+                need(update == 0, || format!("the update revision is not r{update}"))?;
+            }
         }
     }
     judge.budget()?;
@@ -40,6 +42,10 @@ struct Judge<'s> {
 impl Judge<'_> {
     fn available(&self, ordinal: usize) -> bool {
         self.seen.pods[ordinal].is_available()
+    }
+
+    fn is_healthy(&self, ordinal: usize) -> bool {
+        matches!(self.seen.pods[ordinal], Pod::Held(_, Phase::Young | Phase::Ready))
     }
 
     fn deleted(&self) -> impl Iterator<Item = usize> {
@@ -116,7 +122,8 @@ impl Judge<'_> {
         need(in_reach.contains(&ordinal), || format!("web-{ordinal} is out of the update's reach"))?;
         need(rev != 0, || format!("web-{ordinal} is up to date"))?;
         if !self.available(ordinal) {
-            let dispensable = self.config.parallel || phase == Phase::Stuck;
+            let is_stuck = matches!(phase, Phase::Stuck | Phase::Unschedulable);
+            let dispensable = self.config.parallel || is_stuck;
             return need(dispensable, || format!("web-{ordinal} only starts, and others may need it"));
         }
         let spared = in_reach.iter().copied().find(|higher| {
@@ -145,6 +152,12 @@ impl Judge<'_> {
         }
         let last = self.condemned().last();
         need(last == Some(ordinal), || format!("web-{ordinal} is scaled away before {last:?}"))?;
+        if matches!(self.seen.pods[ordinal], Pod::Held(_, Phase::Pending | Phase::Running | Phase::Young)) {
+            let unwell = self.condemned().find(|lower| *lower < ordinal && !self.is_healthy(*lower));
+            need(unwell.is_none(), || {
+                format!("web-{ordinal} is scaled away while {unwell:?} is unhealthy, too")
+            })?;
+        }
         let unwell = self.wanted.iter().find(|o| !self.available(**o));
         need(unwell.is_none(), || format!("web-{ordinal} is scaled away while {unwell:?} is not available"))
     }
@@ -189,7 +202,8 @@ impl Judge<'_> {
     /// Where nothing is left to do, nothing is done; and where something is left and nothing done, it says why.
     fn rest(&self) -> Result<(), String> {
         let is_status = |write: &Write| matches!(write, Write::Status { .. });
-        let acts = self.planned.writes.iter().any(|w| !is_status(w) && !matches!(w, Write::DeleteRevision(_)));
+        let acts =
+            self.planned.writes.iter().any(|w| !is_status(w) && !matches!(w, Write::DeleteRevision(_)));
         let reached = current_state_matches(self.config, self.seen);
         need(!(acts && reached), || "something is done though nothing is left to do".into())?;
         let silent = !acts && !reached && self.seen.observed && self.planned.waits.is_empty();

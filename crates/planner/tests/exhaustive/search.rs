@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Instant;
 
 use crate::events::{Event, events, progress};
 use crate::rules;
@@ -15,10 +14,16 @@ enum Step {
     Start,
     Happened(Event),
     /// The first `done` writes of the plan were carried out.
-    Planned { done: usize },
+    Planned {
+        done: usize,
+    },
     /// `event` came after the first `before` writes; the plan, which had not heard of it, was carried out up to
     /// and with write `done`, where the API let it.
-    Overtaken { before: usize, event: Event, done: usize },
+    Overtaken {
+        before: usize,
+        event: Event,
+        done: usize,
+    },
 }
 
 impl fmt::Display for Step {
@@ -67,13 +72,8 @@ struct Search {
 
 /// Visits every state, and says how many there were.
 pub(crate) fn search(config: &Config) -> Visited {
-    let start = Instant::now();
-    let mut search = Search {
-        stage: Stage::new(config),
-        nodes: Vec::new(),
-        index: HashMap::new(),
-        transitions: 0,
-    };
+    let mut search =
+        Search { stage: Stage::new(config), nodes: Vec::new(), index: HashMap::new(), transitions: 0 };
     search.visit(State::new(config), 0, Step::Start);
     let mut next = 0;
     while next < search.nodes.len() {
@@ -83,10 +83,7 @@ pub(crate) fn search(config: &Config) -> Visited {
     for first in 0..FIRST.len() {
         search.check_peace(first);
     }
-    let visited = Visited { states: search.nodes.len(), transitions: search.transitions };
-    let seconds = start.elapsed().as_secs_f64();
-    println!("{:<40} {:>7} states {:>9} transitions {seconds:>6.1} s", config.name, visited.states, visited.transitions);
-    visited
+    Visited { states: search.nodes.len(), transitions: search.transitions }
 }
 
 impl Search {
@@ -160,7 +157,11 @@ impl Search {
         let config = self.config();
         let (before, lost) = (self.nodes[at].state.unavailable(config), after.unavailable(config));
         if lost > before.max(config.max_unavailable()) {
-            self.fail(at, planned, &format!("{lost} replicas are unavailable after it, {before} were before"));
+            self.fail(
+                at,
+                planned,
+                &format!("{lost} replicas are unavailable after it, {before} were before"),
+            );
         }
     }
 

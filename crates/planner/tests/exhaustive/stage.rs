@@ -16,6 +16,17 @@ const MIN_READY_SECONDS: i64 = 10;
 /// The spec's generation; a status of an older one says so.
 const GENERATION: i64 = 7;
 
+const PHASES: [Phase; 8] = [
+    Phase::Pending,
+    Phase::Unschedulable,
+    Phase::Running,
+    Phase::Young,
+    Phase::Ready,
+    Phase::Stuck,
+    Phase::Failed,
+    Phase::Terminating,
+];
+
 /// What a plan comes to.
 pub(crate) struct Planned {
     pub(crate) writes: Vec<Write>,
@@ -31,8 +42,10 @@ pub(crate) struct Stage {
     config: Config,
     set: StatefulSet,
     revisions: Vec<ControllerRevision>,
-    /// By revision, then by ordinal.
+    /// As made: by revision, then by ordinal.
     pods: Vec<Vec<RealPod>>,
+    /// What the node says of a pod in each phase.
+    statuses: Vec<(Phase, PodStatus)>,
     /// By ordinal.
     claims: Vec<PersistentVolumeClaim>,
 }
@@ -89,6 +102,27 @@ fn set(config: &Config, rev: usize) -> Value {
     set
 }
 
+fn status(phase: Phase) -> PodStatus {
+    let ready_since = |seconds: i64| {
+        let since = Timestamp::from_second(NOW - seconds).expect("a time").to_string();
+        json!({"phase": "Running",
+               "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}]})
+    };
+    typed(match phase {
+        Phase::Pending => json!({"phase": "Pending"}),
+        Phase::Unschedulable => json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+             "lastTransitionTime": Timestamp::from_second(NOW - 60).expect("a time").to_string()}]}),
+        Phase::Running => json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}),
+        Phase::Young => ready_since(1),
+        Phase::Ready | Phase::Terminating => ready_since(MIN_READY_SECONDS),
+        Phase::Failed => json!({"phase": "Failed"}),
+        Phase::Stuck => json!({"phase": "Pending", "containerStatuses": [
+            {"name": "web", "image": "web", "imageID": "", "ready": false, "restartCount": 0,
+             "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}),
+    })
+}
+
 impl Stage {
     /// Has the planner make all pods, claims and revisions that there may be.
     pub(crate) fn new(config: &Config) -> Self {
@@ -97,6 +131,7 @@ impl Stage {
             set: typed(set(config, 0)),
             revisions: Vec::new(),
             pods: Vec::new(),
+            statuses: PHASES.map(|phase| (phase, status(phase))).into(),
             claims: Vec::new(),
         };
         for rev in 0..TEMPLATES {
@@ -184,28 +219,13 @@ impl Stage {
         let mut pod = self.pods[usize::from(rev)][ordinal].clone();
         pod.metadata.uid = Some(format!("pod-{ordinal}"));
         pod.metadata.resource_version = Some("1".into());
-        if phase != Phase::Pending {
+        if !matches!(phase, Phase::Pending | Phase::Unschedulable) {
             pod.spec.as_mut().expect("a spec").node_name = Some("node".into());
         }
         if phase == Phase::Terminating {
             pod.metadata.deletion_timestamp = Some(Time(now()));
         }
-        let ready_since = |seconds: i64| {
-            let since = Timestamp::from_second(NOW - seconds).expect("a time").to_string();
-            json!({"phase": "Running",
-                   "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}]})
-        };
-        let status: PodStatus = typed(match phase {
-            Phase::Pending => json!({"phase": "Pending"}),
-            Phase::Running => json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}),
-            Phase::Young => ready_since(1),
-            Phase::Ready | Phase::Terminating => ready_since(MIN_READY_SECONDS),
-            Phase::Failed => json!({"phase": "Failed"}),
-            Phase::Stuck => json!({"phase": "Pending", "containerStatuses": [
-                {"name": "web", "image": "web", "imageID": "", "ready": false, "restartCount": 0,
-                 "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}),
-        });
-        pod.status = Some(status);
+        pod.status = self.statuses.iter().find(|(held, _)| *held == phase).map(|(_, status)| status.clone());
         pod
     }
 
@@ -255,7 +275,11 @@ impl Stage {
                 match target.kind.as_str() {
                     "Pod" => {
                         let ordinal = ordinal(&target.name);
-                        assert_eq!(target.uid, format!("pod-{ordinal}"), "deletes another pod than the set's");
+                        assert_eq!(
+                            target.uid,
+                            format!("pod-{ordinal}"),
+                            "deletes another pod than the set's"
+                        );
                         Write::DeletePod(ordinal)
                     }
                     "ControllerRevision" => Write::DeleteRevision(self.rev_named(&target.name)),
@@ -263,7 +287,10 @@ impl Stage {
                 }
             }
             Action::Patch { target, patch } if target.kind == "PersistentVolumeClaim" => {
-                assert_eq!(patch["metadata"]["resourceVersion"], "1", "a claim is patched whatever it has become");
+                assert_eq!(
+                    patch["metadata"]["resourceVersion"], "1",
+                    "a claim is patched whatever it has become"
+                );
                 Write::OwnClaim(ordinal(&target.name), owner(&patch["metadata"]["ownerReferences"]))
             }
             Action::Patch { target, patch } if target.kind == "ControllerRevision" => {
@@ -287,7 +314,11 @@ impl Stage {
                 let label = object["metadata"]["labels"]["controller-revision-hash"].as_str();
                 let rev = self.rev_named(label.unwrap_or_default());
                 let image = object["spec"]["containers"][0]["image"].as_str();
-                assert_eq!(image, Some(format!("web:{rev}").as_str()), "{name} is not of the revision it says");
+                assert_eq!(
+                    image,
+                    Some(format!("web:{rev}").as_str()),
+                    "{name} is not of the revision it says"
+                );
                 Write::CreatePod(ordinal(name), rev)
             }
             "PersistentVolumeClaim" => {

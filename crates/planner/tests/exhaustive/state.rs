@@ -16,6 +16,8 @@ pub(crate) type Rev = u8;
 pub(crate) enum Phase {
     /// Made, on no node yet: a deletion takes it away at once.
     Pending,
+    /// On no node yet, and none will have it.
+    Unschedulable,
     /// Its processes run; it is not Ready.
     Running,
     /// Ready, but not for `minReadySeconds`.
@@ -159,7 +161,12 @@ impl Pod {
     /// Whether the pod keeps its claim from going (`kubernetes.io/pvc-protection`): from when it has a node until
     /// it has ended.
     pub(crate) fn protects_claim(self) -> bool {
-        !matches!(self, Self::Absent | Self::Foreign | Self::Held(_, Phase::Pending | Phase::Failed))
+        !matches!(
+            self,
+            Self::Absent
+                | Self::Foreign
+                | Self::Held(_, Phase::Pending | Phase::Unschedulable | Phase::Failed)
+        )
     }
 }
 
@@ -248,7 +255,7 @@ pub(crate) fn current_state_matches(config: &Config, state: &State) -> bool {
     let owner = if config.deleted_delete { Owner::Set } else { Owner::Nobody };
     let claim_matches = |claim| !config.claims || claim == Claim::Bound(owner) || claim == Claim::Terminating;
     let pod_matches = |ordinal: usize| match state.pods[ordinal] {
-        Pod::Absent => !wanted.contains(&ordinal),
+        Pod::Absent | Pod::Foreign => !wanted.contains(&ordinal),
         Pod::Held(rev, Phase::Ready) => {
             wanted.contains(&ordinal)
                 && (rev == 0 || !in_reach.contains(&ordinal))

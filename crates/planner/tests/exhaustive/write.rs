@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::events::{delete_pod, Event};
+use crate::events::{Event, delete_pod};
 use crate::state::{Claim, Owner, Phase, Pod, Rev, State, swap};
 
 /// One write of a plan.
