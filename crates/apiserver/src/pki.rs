@@ -111,6 +111,11 @@ impl Pki {
         Arc::clone(&self.server)
     }
 
+    /// The certificate (PEM) that clients trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
     /// A kubeconfig for the admin, all certificates inside. `server` is the URL, `name` names cluster,
     /// user and context.
     pub fn kubeconfig(&self, server: &str, name: &str) -> String {

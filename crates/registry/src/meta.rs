@@ -98,6 +98,11 @@ fn validate_owner_references(errors: &mut Errors, path: &Path, references: &Valu
                 errors.push(FieldError::invalid(&at.child(field), "", detail));
             }
         }
+        if reference["apiVersion"] == "v1" && reference["kind"] == "Event" {
+            // Upstream: `BannedOwners`. Events are forgotten, and would take all with them.
+            let words = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(path, reference.clone(), words));
+        }
         if truth(&reference["controller"]) {
             let name = text(&reference["name"]);
             match controller {

@@ -206,6 +206,8 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     api.bootstrap().await.map_err(|status| anyhow!("cannot make the first objects: {status}"))?;
 
     let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &server_names(address.ip())?)?);
+    let published = api.publish_root_ca(pki.ca_pem()).await;
+    published.map_err(|status| anyhow!("cannot publish the root certificate: {status}"))?;
     let (housekeeper, stop) = (api.clone(), running.server.stop.clone());
     running.server.spawn(async move {
         stop.run_until_cancelled(housekeeper.expire()).await;

@@ -1,5 +1,6 @@
 //! `v1` Namespace.
 
+use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
 use apimachinery::names;
 use jiff::Timestamp;
@@ -73,6 +74,20 @@ impl Strategy for Rules {
 
     fn forbids_delete(&self, name: &str) -> Option<&'static str> {
         IMMORTAL.contains(&name).then_some("this namespace may not be deleted")
+    }
+
+    /// Upstream: `ValidateNamespaceStatusUpdate`.
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
+        let phase = &new["status"]["phase"];
+        let (only, when) = match new.is_terminating() {
+            false => ("Active", "is empty"),
+            true => ("Terminating", "is not empty"),
+        };
+        if *phase == only {
+            return Vec::new();
+        }
+        let words = format!("may only be '{only}' if `deletionTimestamp` {when}");
+        vec![FieldError::invalid(&Path::new("status").child("Phase"), phase.clone(), words)]
     }
 
     /// A label: namespaces are part of DNS names.

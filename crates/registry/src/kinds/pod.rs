@@ -4,13 +4,14 @@ mod row;
 
 use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
-use apimachinery::time;
+use apimachinery::{names, time};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::check;
 use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::pod_spec::{self, For};
-use crate::value::{copy_to, default_to, is_empty, list_in, object, object_in, set, text, truth};
+use crate::value::{copy_to, default_to, is_empty, items, list_in, object, object_in, set, text, truth};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -84,6 +85,26 @@ impl Strategy for Rules {
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         pod_spec::validate_pod_spec_update(&mut errors, &new["spec"], &old["spec"]);
+        errors
+    }
+
+    /// Upstream: `ValidatePodStatusUpdate`, but for what its own kubelet alone can get wrong.
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
+        let (mut errors, path, status) = (Vec::new(), Path::new("status"), &new["status"]);
+        let nominated = text(&status["nominatedNodeName"]);
+        if !nominated.is_empty() {
+            let at = path.child("nominatedNodeName");
+            check::name(&mut errors, &at, nominated, names::dns1123_subdomain);
+        }
+        for list in ["podIPs", "hostIPs"] {
+            for (i, address) in items(&status[list]).iter().enumerate() {
+                check::ip(&mut errors, &path.child(list).index(i), text(&address["ip"]));
+            }
+        }
+        for (i, condition) in items(&status["conditions"]).iter().enumerate() {
+            let at = path.child("conditions").index(i).child("type");
+            check::name(&mut errors, &at, text(&condition["type"]), names::qualified_name);
+        }
         errors
     }
 
