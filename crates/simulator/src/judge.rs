@@ -1,0 +1,243 @@
+//! Sees every write in the store's order, and says what must never be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use store::Event;
+
+use crate::process::Place;
+use crate::sim::Sim;
+
+/// A set as it once was.
+#[derive(Clone, Debug)]
+struct Version {
+    spec: Value,
+    annotations: Value,
+}
+
+/// What the judge remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    /// What exists: uid and revision.
+    objects: BTreeMap<Place, String>,
+    /// All that sets have ever been, by name.
+    versions: BTreeMap<String, Vec<Version>>,
+    /// Sets that were ever being deleted, by name.
+    deleted_sets: BTreeSet<String>,
+    /// Pods that have ever been Ready, by name.
+    were_ready: BTreeSet<String>,
+    /// Revisions at which a set's spec changed.
+    spec_changes: BTreeSet<u64>,
+    /// Revisions that the user was answered with.
+    user_writes: BTreeSet<u64>,
+    /// Claims that the user deleted, by name.
+    pub(crate) claims_of_user: BTreeSet<String>,
+    /// Pods that the user has forced off the API, by name.
+    pub(crate) forced: BTreeSet<String>,
+    /// Writes of anything but leases.
+    pub(crate) writes: u64,
+    /// The last such write.
+    pub(crate) last_write: String,
+}
+
+/// One side of a write.
+struct Side {
+    object: Value,
+}
+
+impl Side {
+    fn of(versioned: Option<&store::Versioned>) -> Option<Self> {
+        Some(Self { object: serde_json::from_slice(&versioned?.value).ok()? })
+    }
+
+    fn meta(&self, field: &str) -> &str {
+        self.object["metadata"][field].as_str().unwrap_or_default()
+    }
+
+    fn is_terminating(&self) -> bool {
+        !self.meta("deletionTimestamp").is_empty()
+    }
+}
+
+/// Looks at one write.
+pub(crate) fn see(sim: &Sim, event: &Event) {
+    let mut parts = event.key().trim_start_matches('/').splitn(3, '/');
+    let (group, plural, rest) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    sim.log().writes += 1;
+    if plural == "leases" {
+        return;
+    }
+    let group = if group == "core" { "" } else { group };
+    let Some(kind) = registry::KINDS.iter().find(|kind| kind.plural == plural && kind.group == group) else {
+        return;
+    };
+    let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
+    let (old, new) = (Side::of(event.previous.as_ref()), Side::of(event.current.as_ref()));
+    let wrong = {
+        let mut judge = sim.judge();
+        judge.writes += 1;
+        judge.last_write = format!("{plural} {rest}");
+        let place = (kind.kind.to_owned(), namespace.to_owned(), name.to_owned());
+        match &new {
+            Some(new) => judge.objects.insert(place, new.meta("uid").to_owned()),
+            None => judge.objects.remove(&place),
+        };
+        match kind.kind {
+            "StatefulSet" => judge.see_set(name, old.as_ref(), new.as_ref(), event.revision),
+            "Pod" => judge.see_pod(sim, name, old.as_ref(), new.as_ref()),
+            "PersistentVolumeClaim" => judge.see_claim(name, old.as_ref(), new.as_ref()),
+            "PersistentVolume" => judge.see_volume(name, old.as_ref(), new.as_ref()),
+            _ => Ok(()),
+        }
+    };
+    if let Err(wrong) = wrong {
+        sim.fail(wrong);
+    }
+}
+
+type Verdict = Result<(), String>;
+
+impl Judge {
+    /// Whether this very object exists.
+    pub(crate) fn exists(&self, place: &Place, uid: &str) -> bool {
+        self.objects.get(place).is_some_and(|held| held == uid)
+    }
+
+    pub(crate) fn user_wrote(&mut self, revision: u64) {
+        self.user_writes.insert(revision);
+    }
+
+    /// Nobody but the user changes what a set asks for.
+    pub(crate) fn strangers_changes(&self) -> Option<u64> {
+        self.spec_changes.difference(&self.user_writes).next().copied()
+    }
+
+    fn see_set(&mut self, name: &str, old: Option<&Side>, new: Option<&Side>, revision: u64) -> Verdict {
+        let Some(new) = new else {
+            let deleted = self.deleted_sets.contains(name) || old.is_some_and(|old| !old.is_terminating());
+            self.deleted_sets.insert(name.to_owned());
+            return if deleted {
+                Ok(())
+            } else {
+                Err(format!("set {name} went without having been deleted"))
+            };
+        };
+        if new.is_terminating() {
+            self.deleted_sets.insert(name.to_owned());
+        }
+        if old.is_some_and(|old| old.object["spec"] != new.object["spec"]) {
+            self.spec_changes.insert(revision);
+        }
+        let annotations = new.object["metadata"]["annotations"].clone();
+        let version = Version { spec: new.object["spec"].clone(), annotations };
+        let versions = self.versions.entry(name.to_owned()).or_default();
+        let is_same = |last: &Version| last.spec == version.spec && last.annotations == version.annotations;
+        if !versions.last().is_some_and(is_same) {
+            versions.push(version);
+        }
+        Ok(())
+    }
+
+    fn see_pod(&mut self, sim: &Sim, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
+        match (old, new) {
+            (None, Some(_)) => self.see_new_pod(name),
+            (Some(old), None) => {
+                let lives = sim.machines().lives(old.meta("uid"), sim.now());
+                let has_grace = old.object["spec"]["terminationGracePeriodSeconds"] != 0;
+                if lives && has_grace && !self.forced.contains(name) {
+                    return Err(format!("pod {name} is gone from the API while its processes live"));
+                }
+                Ok(())
+            }
+            (_, Some(new)) => {
+                let mut conditions = new.object["status"]["conditions"].as_array().into_iter().flatten();
+                if conditions.any(|c| c["type"] == "Ready" && c["status"] == "True") {
+                    self.were_ready.insert(name.to_owned());
+                }
+                Ok(())
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// In order, a pod is made when those before it have been Ready: by what the set is, or by what it was when
+    /// the controller last heard of it.
+    fn see_new_pod(&self, name: &str) -> Verdict {
+        let Some((set, ordinal)) = planner::stateful_set::parent_and_ordinal(name) else { return Ok(()) };
+        let Some(versions) = self.versions.get(set) else { return Ok(()) };
+        let in_order = |version: &Version| {
+            version.spec["podManagementPolicy"] == "Parallel"
+                || wanted(version)
+                    .into_iter()
+                    .filter(|wanted| *wanted < ordinal)
+                    .all(|before| self.were_ready.contains(&format!("{set}-{before}")))
+        };
+        if versions.iter().any(in_order) {
+            return Ok(());
+        }
+        Err(format!("pod {name} was made before those in front of it were ever Ready"))
+    }
+
+    /// A claim goes when the user says so, or a policy.
+    fn see_claim(&mut self, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
+        let was_going = old.is_none_or(Side::is_terminating);
+        let is_going = new.is_none_or(Side::is_terminating);
+        if was_going || !is_going || self.claims_of_user.contains(name) {
+            return Ok(());
+        }
+        let set_and_ordinal = name.split_once('-').and_then(|(_, pod)| {
+            let (set, ordinal) = planner::stateful_set::parent_and_ordinal(pod)?;
+            Some((set, ordinal))
+        });
+        let Some((set, ordinal)) = set_and_ordinal else { return Err(format!("claim {name} is deleted")) };
+        let says_delete = |version: &Version, when: &str| {
+            version.spec["persistentVolumeClaimRetentionPolicy"][when] == "Delete"
+        };
+        let versions = self.versions.get(set).map(Vec::as_slice).unwrap_or_default();
+        let by_scaling = versions.iter().any(|version| says_delete(version, "whenScaled"))
+            && versions.iter().any(|version| !wanted(version).contains(&ordinal));
+        let by_deletion = self.deleted_sets.contains(set)
+            && versions.iter().any(|version| says_delete(version, "whenDeleted"));
+        if by_scaling || by_deletion {
+            return Ok(());
+        }
+        Err(format!("claim {name} is deleted, and neither the user nor a policy asked for it"))
+    }
+
+    /// A volume goes when its claim is gone.
+    fn see_volume(&self, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
+        let (Some(old), None) = (old, new) else { return Ok(()) };
+        let claim = &old.object["spec"]["claimRef"];
+        let said = |field: &str| claim[field].as_str().unwrap_or_default().to_owned();
+        let place = ("PersistentVolumeClaim".to_owned(), said("namespace"), said("name"));
+        if self.exists(&place, &said("uid")) {
+            return Err(format!("volume {name} is gone while its claim {} is there", said("name")));
+        }
+        Ok(())
+    }
+}
+
+/// The ordinals that a set wants.
+fn wanted(version: &Version) -> Vec<i64> {
+    let reserved = version.annotations["stead.dev/reserve-ordinals"].as_str().unwrap_or_default();
+    wanted_ordinals(&version.spec, reserved)
+}
+
+/// The ordinals that a set with this spec wants, without those that are reserved: `1,4-6`.
+pub(crate) fn wanted_ordinals(spec: &Value, reserved: &str) -> Vec<i64> {
+    let start = spec["ordinals"]["start"].as_i64().unwrap_or(0);
+    let replicas = usize::try_from(spec["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
+    let ranges: Vec<(i64, i64)> = reserved
+        .split(',')
+        .filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+        })
+        .collect();
+    let is_free = |ordinal: &i64| !ranges.iter().any(|(first, last)| (first..=last).contains(&ordinal));
+    (start..).filter(is_free).take(replicas).collect()
+}

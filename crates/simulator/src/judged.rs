@@ -1,0 +1,80 @@
+//! The planners, with a judge at their side: no plan may break a rule, none may be made on a world that is older
+//! than the last answer, and none may panic. In every build, whatever the planners assert themselves.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use jiff::Timestamp;
+use planner::{Key, Object, PLANNERS, Plan, Planner, World, check};
+
+use crate::sim::Sim;
+
+thread_local! {
+    /// The run of this thread.
+    static CURRENT: RefCell<Option<Arc<Sim>>> = const { RefCell::new(None) };
+}
+
+/// All planners, judged by the run of the thread that they are called on.
+pub(crate) static JUDGED: LazyLock<Vec<&'static dyn Planner>> = LazyLock::new(|| {
+    let judged = PLANNERS.iter().map(|planner| &*Box::leak(Box::new(Judged(*planner))) as &dyn Planner);
+    judged.collect()
+});
+
+/// The run that judges on this thread, for as long as this lives.
+pub(crate) struct Bench;
+
+impl Bench {
+    pub(crate) fn of(sim: &Arc<Sim>) -> Self {
+        CURRENT.with(|current| *current.borrow_mut() = Some(Arc::clone(sim)));
+        Self
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        CURRENT.with(|current| *current.borrow_mut() = None);
+    }
+}
+
+struct Judged(&'static dyn Planner);
+
+impl Planner for Judged {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
+        self.0.keys(world, object)
+    }
+
+    fn plan(&self, world: &World, key: &Key, now: Timestamp) -> Plan {
+        let Some(sim) = CURRENT.with(|current| current.borrow().clone()) else {
+            return self.0.plan(world, key, now);
+        };
+        let name = self.name();
+        if let Some(process) = sim.controllers() {
+            let judge = |place: &_, uid: &_| sim.judge().exists(place, uid);
+            for wrong in process.forgotten(world, judge) {
+                sim.fail(format!("the {name} has forgotten: {wrong}"));
+            }
+        }
+        let planned = catch_unwind(AssertUnwindSafe(|| self.0.plan(world, key, now)));
+        let plan = planned.unwrap_or_else(|panic| {
+            sim.fail(format!("the {name} panicked over {}: {}", key.name, said(&*panic)));
+            Plan::default()
+        });
+        if name == "statefulset-controller" {
+            for wrong in check::violations(world, key, &plan, now) {
+                sim.fail(format!("the {name}'s plan for {}: {wrong}", key.name));
+            }
+        }
+        plan
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}

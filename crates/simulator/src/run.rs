@@ -1,0 +1,131 @@
+//! A run from its seed to its outcome.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Informers;
+use futures::StreamExt;
+use store::{Store, WatchItem};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::faults::Fault;
+use crate::judged::{Bench, JUDGED};
+use crate::log::Outcome;
+use crate::process::Process;
+use crate::sim::Sim;
+use crate::user::User;
+use crate::{chaos, goal, judge, kubelet};
+
+/// How often the goal is looked for.
+const ROUND: Duration = Duration::from_secs(30);
+/// How many rounds it may take: two hours, more than all back-offs together.
+const ROUNDS: u32 = 240;
+/// Nobody writes for so long when all is done.
+const QUIET: Duration = Duration::from_secs(3600);
+/// A cluster that has reached its goal may take this long to come to rest.
+const REST: Duration = Duration::from_secs(900);
+
+/// Runs a whole cluster from `seed`. Takes about a fifth of a second for some hours of its own time.
+///
+/// # Panics
+/// When tokio cannot make a runtime.
+pub fn simulate(seed: u64) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime of one thread").block_on(run(seed))
+}
+
+async fn run(seed: u64) -> Outcome {
+    let sim = Sim::new(seed);
+    let _bench = Bench::of(&sim);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch_all(Arc::clone(&sim)));
+    if let Err(status) = sim.api().bootstrap().await {
+        sim.fail(format!("the first objects: {}", status.message));
+    }
+    let nodes = if sim.dice.hits(300) { 2 } else { 1 };
+    for number in 1..=nodes {
+        tasks.spawn(kubelet::run(Arc::clone(&sim), format!("node-{number}")));
+    }
+    tasks.spawn(controllers(Arc::clone(&sim)));
+    tasks.spawn(chaos::run(Arc::clone(&sim)));
+    let mut user = User::new(&sim, nodes);
+    user.work().await;
+    sim.note("from here on nothing goes wrong any more");
+    sim.calm();
+    user.repair().await;
+    reach_goal(&sim).await;
+    if let Some(revision) = sim.judge().strangers_changes() {
+        sim.fail(format!("somebody other than the user changed a set's spec at revision {revision}"));
+    }
+    if !sim.has_failed() {
+        rest(&sim).await;
+    }
+    let outcome = sim.log().outcome(seed, sim.elapsed());
+    outcome
+}
+
+/// The judge hears of every write.
+async fn watch_all(sim: Arc<Sim>) {
+    let Ok(mut watch) = sim.store.watch("/", sim.store.revision()) else { return };
+    while let Some(Ok(item)) = watch.next().await {
+        if let WatchItem::Event(event) = item {
+            judge::see(&sim, &event);
+        }
+    }
+    sim.fail("the judge has lost the store's history");
+}
+
+/// Runs the controllers, through deaths, for ever.
+async fn controllers(sim: Arc<Sim>) {
+    loop {
+        let process = Arc::new(Process::new("controllers", Some(Fault::ControllersKilled)));
+        sim.set_controllers(&process);
+        sim.note("the controllers start");
+        let client = sim.client(&process);
+        let informers = Informers::new(client.clone());
+        let listening = Arc::clone(&informers).run(pending());
+        let planning = controllers::run(&JUDGED, client, informers, "simulator", sim.clock(), pending());
+        tokio::select! {
+            biased;
+            () = process.death() => {}
+            ((), ()) = async { tokio::join!(biased; listening, planning) } => {}
+        }
+        sleep(sim.dice.millis(10, 10_000)).await;
+    }
+}
+
+async fn reach_goal(sim: &Sim) {
+    let mut missing = None;
+    for _ in 0..ROUNDS {
+        if sim.has_failed() {
+            return;
+        }
+        sleep(ROUND).await;
+        missing = goal::missing(sim).await;
+        if missing.is_none() {
+            return;
+        }
+    }
+    sim.fail(format!("the goal is not reached: {}", missing.unwrap_or_default()));
+}
+
+/// When there is nothing left to do, nothing is done.
+async fn rest(sim: &Sim) {
+    sleep(REST).await;
+    let before = sim.judge().writes;
+    sleep(QUIET).await;
+    let (after, last) = {
+        let judge = sim.judge();
+        (judge.writes, judge.last_write.clone())
+    };
+    if after != before {
+        sim.fail(format!(
+            "{} writes in an hour in which nothing happened, the last one to {last}",
+            after - before
+        ));
+    } else if let Some(missing) = goal::missing(sim).await {
+        sim.fail(format!("the goal was left again: {missing}"));
+    }
+}
