@@ -4,6 +4,7 @@
 use apimachinery::meta::ObjectExt;
 use apimachinery::patch::strategic;
 use apimachinery::schema::Schema;
+use planner::stateful_set::{PAUSED, conditions};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -74,6 +75,35 @@ pub(crate) fn progress(set: &Value) -> Result<Progress, Error> {
         count(&status["currentReplicas"]),
         text("currentRevision")
     )))
+}
+
+/// Whether somebody has stopped the set's updates.
+pub(crate) fn is_paused(set: &Value) -> bool {
+    set.annotation(PAUSED) == Some("true")
+}
+
+/// Whether the set needs help.
+pub(crate) fn is_stalled(set: &Value) -> bool {
+    condition(set, conditions::STALLED).is_some_and(|stalled| stalled["status"] == "True")
+}
+
+/// What the set waits for, as its conditions say it; one sentence, and where there is more.
+pub(crate) fn cause(set: &Value) -> Option<String> {
+    let stalled = condition(set, conditions::STALLED).filter(|stalled| stalled["status"] == "True");
+    let says = stalled.or_else(|| condition(set, conditions::PROGRESSING))?;
+    let message = says["message"].as_str().filter(|message| !message.is_empty())?;
+    let name = set.name();
+    let message = match message.strip_prefix("it ") {
+        Some(rest) => format!("statefulset/{name} {rest}"),
+        None => message.to_owned(),
+    };
+    let word = if stalled.is_some() { "stalled: " } else { "" };
+    Some(format!("{word}{message}; see: stead why sts/{name} -n {}", set.namespace()))
+}
+
+fn condition<'s>(set: &'s Value, kind: &str) -> Option<&'s Value> {
+    let mut conditions = set["status"]["conditions"].as_array()?.iter();
+    conditions.find(|condition| condition["type"] == kind)
 }
 
 /// The set's own revisions, the oldest first.
@@ -196,6 +226,35 @@ mod tests {
         let mut set = set();
         set["spec"]["updateStrategy"]["type"] = "OnDelete".into();
         assert!(progress(&set).is_err());
+    }
+
+    #[test]
+    fn what_a_roll_waits_for_is_what_the_conditions_say() {
+        let mut set = set();
+        set["metadata"]["namespace"] = "shop".into();
+        assert_eq!(cause(&set), None);
+        let condition = |kind: &str, status: &str, message: &str| json!({"type": kind, "status": status, "message": message});
+        let progress = condition("Progressing", "True", "web-1 waits until web-0 is Ready");
+        set["status"]["conditions"] = json!([progress, condition("Stalled", "False", "")]);
+        assert!(!is_stalled(&set));
+        insta::assert_snapshot!(cause(&set).expect("a cause"), @r#"
+        web-1 waits until web-0 is Ready; see: stead why sts/web -n shop
+        "#);
+        set["status"]["conditions"] = json!([condition(
+            "Progressing",
+            "False",
+            "it is paused: 1 of 3 pods are of \
+            another revision"
+        )]);
+        insta::assert_snapshot!(cause(&set).expect("a cause"), @r#"
+        statefulset/web is paused: 1 of 3 pods are of another revision; see: stead why sts/web -n shop
+        "#);
+        let stalled = condition("Stalled", "True", "web-2 is not Ready: CrashLoopBackOff");
+        set["status"]["conditions"] = json!([progress, stalled]);
+        assert!(is_stalled(&set));
+        insta::assert_snapshot!(cause(&set).expect("a cause"), @r#"
+        stalled: web-2 is not Ready: CrashLoopBackOff; see: stead why sts/web -n shop
+        "#);
     }
 
     fn revision(number: i64, owner: &str) -> Value {

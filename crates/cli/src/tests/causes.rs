@@ -24,8 +24,17 @@ const CRASHED: &str = r#"{"status": {"phase": "Running", "containerStatuses": [{
     "lastState": {"terminated": {"exitCode": 1, "reason": "Error",
         "startedAt": "2026-01-02T03:04:05Z", "finishedAt": "2026-01-02T03:04:06Z"}}}]}}"#;
 
+const NODE: &str = "\
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+status: {conditions: [{type: Ready, status: 'True'}]}
+";
+
 async fn with_pod() -> Stead {
     let stead = Stead::start().await;
+    let file = stead.manifest("node.yaml", NODE);
+    stead.ok(&format!("create -f {}", file.display())).await;
     let file = stead.manifest("pod.yaml", POD);
     stead.ok(&format!("create -f {}", file.display())).await;
     stead
@@ -77,8 +86,8 @@ async fn why_says_of_what_is_missing_that_it_is_not_found() {
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert_eq!(ran.err, "Error from server (NotFound): pods \"nobody\" not found\n");
     assert_eq!(
-        stead.fails("why pods").await,
-        "error: name one object: TYPE/NAME or TYPE NAME, for instance sts/web\n"
+        stead.fails("why pod/db-0 -A").await,
+        "error: an object is in one namespace: leave its name or --all-namespaces out\n"
     );
     assert_eq!(
         stead.fails("why pod/db-0 -o name").await,
@@ -94,8 +103,76 @@ async fn a_kind_that_nothing_waits_for_has_nothing_to_explain() {
     assert_eq!(stead.ok("why ns/default").await, "namespace/default is Active and waits for nothing\n");
     assert_eq!(
         stead.fails("why lease/x").await,
-        "error: nothing waits in objects of kind Lease: ask about sts, pod, pvc, pv, svc, node or ns\n"
+        "error: nothing waits in objects of kind Lease: ask about sts, pod, pvc, pv, svc, pdb, node or ns\n"
     );
+}
+
+const SET: &str = "\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: web
+  annotations: {stead.dev/reserve-ordinals: '1'}
+spec:
+  replicas: 2
+  serviceName: ''
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: busybox}]}
+";
+
+#[tokio::test]
+async fn why_answers_for_what_is_not_there_where_that_has_a_reason() {
+    let stead = Stead::start().await;
+    let file = stead.manifest("web.yaml", SET);
+    stead.ok(&format!("create -f {}", file.display())).await;
+    insta::assert_snapshot!(stead.ok("why pod/web-1").await, @r#"
+    pod/web-1 does not exist
+    └ statefulset/web leaves ordinal 1 out: its annotation stead.dev/reserve-ordinals is "1"
+      → to have it, reserve others or none: stead annotate sts web stead.dev/reserve-ordinals-
+    "#);
+}
+
+#[tokio::test]
+async fn why_without_a_name_tells_all_that_waits() {
+    let stead = with_pod().await;
+    stead.ok("create ns shop").await;
+    let file = stead.manifest("pod.yaml", &POD.replace("db-0", "till-0"));
+    stead.ok(&format!("create -n shop -f {}", file.display())).await;
+    insta::assert_snapshot!(stead.ok("why").await, @r#"
+    pod/db-0 cannot start: what it refers to is missing
+    └ secret/db does not exist
+      → create it: stead create secret generic db --from-literal=password=VALUE
+    "#);
+    insta::assert_snapshot!(stead.ok("why pods -A").await, @r#"
+    namespace default:
+    pod/db-0 cannot start: what it refers to is missing
+    └ secret/db does not exist
+      → create it: stead create secret generic db --from-literal=password=VALUE
+    namespace shop:
+    pod/till-0 cannot start: what it refers to is missing
+    └ secret/db does not exist
+      → create it: stead create secret generic db -n shop --from-literal=password=VALUE
+    "#);
+    insta::assert_snapshot!(stead.ok("why -A -o jsonpath={.items[*].name}").await, @"db-0 till-0");
+    insta::assert_snapshot!(stead.ok("why sts").await, @r#"
+    there are no statefulsets in namespace default
+    "#);
+    insta::assert_snapshot!(stead.ok("why nodes").await, @r#"
+    no nodes wait: the only one is as it should be
+    "#);
+    stead.ok("create secret generic db --from-literal=password=x").await;
+    stead.ok("create secret generic db --from-literal=password=x -n shop").await;
+    stead
+        .ok("patch pod db-0 --subresource status --type merge -p {\"status\":{\"phase\":\"Succeeded\"}}")
+        .await;
+    insta::assert_snapshot!(stead.ok("why pod").await, @r#"
+    no pods wait in namespace default: the only one is as it should be
+    "#);
+    insta::assert_snapshot!(stead.ok("why").await, @r#"
+    no objects wait in namespace default: all 2 are as they should be
+    "#);
 }
 
 #[tokio::test]

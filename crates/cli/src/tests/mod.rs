@@ -2,4 +2,5 @@
 
 mod causes;
 mod harness;
+mod rolls;
 mod stories;

@@ -1,15 +1,16 @@
-//! `rollout`: how a StatefulSet's update goes, where it was before, and the way back.
+//! `rollout`: how a StatefulSet's update goes, where it was before, the way back, and a pause.
+
+mod status;
 
 use apimachinery::meta::ObjectExt;
 use apimachinery::time;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use planner::stateful_set::PAUSED;
 use serde_json::{Value, json};
 
 use crate::api::PatchType;
 use crate::describe;
-use crate::duration;
 use crate::error::Error;
-use crate::follow::{Seen, follow};
 use crate::manifests::Files;
 use crate::output::{DryRun, Report, tabwriter};
 use crate::rollout;
@@ -23,26 +24,17 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Rollout {
     /// Say how far the roll is, until it is done
-    Status(Status),
+    Status(status::Status),
     /// List the revisions
     History(History),
     /// Go back to an earlier revision
     Undo(Undo),
     /// Make all pods anew, one after the other
-    Restart(Restart),
-}
-
-/// Flags of `rollout status`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Status {
-    #[command(flatten)]
-    which: Which,
-    /// Wait until the roll is done
-    #[arg(short = 'w', long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
-    watch: bool,
-    /// How long to wait; 0 is for ever
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
-    timeout: SignedDuration,
+    Restart(Change),
+    /// Replace no more pods because of their revision, until resume
+    Pause(Change),
+    /// Go on with what pause has stopped
+    Resume(Change),
 }
 
 /// Flags of `rollout history`.
@@ -67,9 +59,9 @@ pub struct Undo {
     report: Report,
 }
 
-/// Flags of `rollout restart`.
+/// Flags of `rollout restart`, `pause` and `resume`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Restart {
+pub struct Change {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
@@ -130,43 +122,21 @@ impl Rollout {
             }
             Self::Restart(verb) => {
                 for found in verb.which.fetch(session).await? {
-                    failures.note(session, verb.one(session, &found).await)?;
+                    failures.note(session, verb.restart(session, &found).await)?;
+                }
+            }
+            Self::Pause(verb) => {
+                for found in verb.which.fetch(session).await? {
+                    failures.note(session, verb.pause(session, &found, true).await)?;
+                }
+            }
+            Self::Resume(verb) => {
+                for found in verb.which.fetch(session).await? {
+                    failures.note(session, verb.pause(session, &found, false).await)?;
                 }
             }
         }
         failures.end()
-    }
-}
-
-impl Status {
-    async fn one(&self, session: &Session, found: &Found) -> Result<(), Error> {
-        let name = found.object.name();
-        let pick = Pick::named(found.resource.clone(), found.object.namespace(), name);
-        let url = pick.watch_url(&Filters::default());
-        let mut last = String::new();
-        let until_done = follow(&session.api, &url, false, |seen| {
-            let set = match seen {
-                Seen::List(list) => &list["items"][0],
-                Seen::Change("DELETED", _) => &Value::Null,
-                Seen::Change(_, set) => set,
-            };
-            if !set.is_object() {
-                return Err(Error::plain(format!("object {name} has been deleted")));
-            }
-            let progress = rollout::progress(set)?;
-            if progress.text != last {
-                session.say(&progress.text)?;
-                last = progress.text;
-            }
-            Ok((progress.done || !self.watch).then_some(()))
-        });
-        if self.timeout.is_zero() {
-            return until_done.await;
-        }
-        let patience = duration::patience(self.timeout);
-        tokio::time::timeout(patience, until_done)
-            .await
-            .unwrap_or_else(|_| Err(Error::plain("timed out waiting for the condition")))
     }
 }
 
@@ -210,11 +180,24 @@ impl Undo {
     }
 }
 
-impl Restart {
-    async fn one(&self, session: &Session, found: &Found) -> Result<(), Error> {
+impl Change {
+    async fn restart(&self, session: &Session, found: &Found) -> Result<(), Error> {
         let now = time::format_seconds(Timestamp::now());
         let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}});
         change(session, found, &self.report, &patch, "restarted").await
+    }
+
+    /// Sets or takes away the annotation that planners go by.
+    async fn pause(&self, session: &Session, found: &Found, pause: bool) -> Result<(), Error> {
+        if rollout::is_paused(&found.object) == pause {
+            let state = if pause { "already paused" } else { "not paused" };
+            let (resource, name) = (&found.resource, found.object.name());
+            return Err(Error::plain(format!("{}.{} {name:?} is {state}", resource.plural, resource.group)));
+        }
+        let value = if pause { Value::from("true") } else { Value::Null };
+        let patch = json!({"metadata": {"annotations": {PAUSED: value}}});
+        let operation = if pause { "paused" } else { "resumed" };
+        change(session, found, &self.report, &patch, operation).await
     }
 }
 
