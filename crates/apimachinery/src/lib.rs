@@ -33,6 +33,7 @@ pub mod patch;
 pub mod protobuf;
 pub mod quantity;
 pub mod schema;
+pub mod spelling;
 pub mod status;
 pub mod time;
 pub mod yaml;

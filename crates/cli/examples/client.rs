@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 #[derive(Parser)]
 struct Args {
@@ -16,5 +16,5 @@ fn main() -> ExitCode {
     // Fails only when a provider is installed already: then there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let args = Args::parse();
-    cli::run(args.command, &args.connection)
+    cli::run(args.command, &args.connection, Args::command())
 }

@@ -59,8 +59,12 @@ impl Connection {
             _ => "stead up".to_owned(),
         };
         let kubeconfig = match source {
-            Source::DataDir(dir) => read(&dir.join("kubeconfig"), &start)?,
-            Source::File(path) => read(&path, &start)?,
+            Source::DataDir(dir) => {
+                read(&dir.join("kubeconfig"), |why| Error::NotRunning { why, start: start.clone() })?
+            }
+            Source::File(path) => {
+                read(&path, |why| Error::plain(format!("{why}: name the right one with --kubeconfig")))?
+            }
             Source::Environment(kubeconfig) => *kubeconfig,
         };
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
@@ -85,7 +89,7 @@ impl Connection {
             return Ok(Source::File(path.clone()));
         }
         let named = Kubeconfig::from_env()
-            .map_err(|e| Error::plain(format!("cannot use what KUBECONFIG names: {e}")))?;
+            .map_err(|e| Error::plain(format!("cannot use what KUBECONFIG names: {}", one_line(&e))))?;
         Ok(match named {
             Some(kubeconfig) => Source::Environment(Box::new(kubeconfig)),
             None => Source::DataDir(PathBuf::from(DEFAULT_DATA_DIR)),
@@ -93,15 +97,25 @@ impl Connection {
     }
 }
 
-fn read(path: &Path, start: &str) -> Result<Kubeconfig, Error> {
-    if let Err(error) = std::fs::metadata(path) {
-        let why = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no {}", path.display()),
-            _ => return Err(Error::plain(format!("cannot read {}: {error}", path.display()))),
-        };
-        return Err(Error::NotRunning { why, start: start.to_owned() });
+fn read(path: &Path, missing: impl FnOnce(String) -> Error) -> Result<Kubeconfig, Error> {
+    if let Err(error) = std::fs::File::open(path) {
+        let shown = path.display();
+        return Err(match error.kind() {
+            std::io::ErrorKind::NotFound => missing(format!("there is no {shown}")),
+            std::io::ErrorKind::PermissionDenied => Error::plain(format!(
+                "cannot read {shown}: it is for its owner alone; become that user (sudo), or name a copy with \
+                 --kubeconfig"
+            )),
+            _ => Error::plain(format!("cannot read {shown}: {error}")),
+        });
     }
-    Kubeconfig::read_from(path).map_err(|e| Error::plain(format!("cannot use {}: {e}", path.display())))
+    Kubeconfig::read_from(path)
+        .map_err(|e| Error::plain(format!("cannot use {}: {}", path.display(), one_line(&e))))
+}
+
+/// What stands in the first line: the others draw the place in the file.
+fn one_line(error: &dyn std::error::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -121,5 +135,22 @@ mod tests {
                 "error: stead is not running: there is no {place}/kubeconfig; start it with `stead up --data-dir {place}`"
             )
         );
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_is_not_there_is_asked_for_by_its_flag() {
+        let connection = Connection { kubeconfig: Some("/no/such/file".into()), ..Connection::default() };
+        let error = connection.open(Out::null(), Out::null()).await.err().expect("no file").to_string();
+        assert_eq!(error, "error: there is no /no/such/file: name the right one with --kubeconfig");
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_is_none_is_told_in_one_line() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "nonsense\n").expect("written");
+        let connection = Connection::from_kubeconfig(file.path());
+        let error = connection.open(Out::null(), Out::null()).await.err().expect("nonsense").to_string();
+        assert!(error.starts_with(&format!("error: cannot use {}: ", file.path().display())), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
 }

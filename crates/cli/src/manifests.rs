@@ -68,21 +68,28 @@ impl Files {
         !self.filename.is_empty()
     }
 
-    /// Reads all objects and finds out where they belong.
+    /// Reads all objects and finds out where they belong. What is wrong with one of them, or with a file, stands
+    /// in its place: the others can do without it, as with kubectl.
     ///
     /// # Errors
-    /// When a file cannot be read, is no YAML or JSON, holds something that is no object, or an object of an
-    /// unknown kind.
-    pub(crate) async fn load(&self, session: &Session) -> Result<Vec<Placed>, Error> {
+    /// When a path that was named cannot be read.
+    pub(crate) async fn load(&self, session: &Session) -> Result<Vec<Result<Placed, Error>>, Error> {
         let mut placed = Vec::new();
         for document in self.read()? {
-            placed.push(place(session, document).await?);
+            placed.push(match document {
+                Ok(document) => place(session, document).await,
+                Err(error) => Err(error),
+            });
         }
         Ok(placed)
     }
 
-    fn read(&self) -> Result<Vec<Document>, Error> {
+    fn read(&self) -> Result<Vec<Result<Document, Error>>, Error> {
         let mut documents = Vec::new();
+        let mut take = |text: &str, source: &str| match split(text, source) {
+            Ok(found) => documents.extend(found.into_iter().map(Ok)),
+            Err(error) => documents.push(Err(error)),
+        };
         for path in &self.filename {
             let shown = path.display().to_string();
             if shown == "-" {
@@ -90,7 +97,7 @@ impl Files {
                 std::io::stdin()
                     .read_to_string(&mut text)
                     .map_err(|e| Error::plain(format!("cannot read stdin: {e}")))?;
-                documents.extend(split(&text, STDIN)?);
+                take(&text, STDIN);
                 continue;
             }
             if shown.starts_with("https://") || shown.starts_with("http://") {
@@ -99,7 +106,7 @@ impl Files {
             for file in files_of(path, self.recursive)? {
                 let text = std::fs::read_to_string(&file)
                     .map_err(|e| Error::plain(format!("cannot read {}: {e}", file.display())))?;
-                documents.extend(split(&text, &file.display().to_string())?);
+                take(&text, &file.display().to_string());
             }
         }
         Ok(documents)

@@ -1,5 +1,6 @@
 //! Kinds as the command line needs them: names, scope, paths.
 
+use apimachinery::spelling;
 use registry::{Kind, Scope};
 use serde_json::Value;
 
@@ -98,6 +99,30 @@ impl Resource {
     }
 }
 
+/// The refusal of a word that names no kind, with the one that was probably meant.
+pub(crate) fn unknown_word(all: &[Resource], word: &str) -> Error {
+    let words = all.iter().flat_map(|resource| {
+        let short_names = resource.short_names.iter().map(String::as_str);
+        [resource.plural.as_str(), resource.singular.as_str()].into_iter().chain(short_names)
+    });
+    let hint = match spelling::nearest(word, words) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => "api-resources lists those it has".to_owned(),
+    };
+    Error::plain(format!("the server doesn't have a resource type {word:?}; {hint}"))
+}
+
+/// The refusal of what an object says it is, with what it should probably say.
+pub(crate) fn unknown_kind(all: &[Resource], api_version: &str, kind: &str) -> Error {
+    let near = spelling::nearest(kind, all.iter().map(|resource| resource.kind.as_str()));
+    let hint = match all.iter().find(|resource| Some(resource.kind.as_str()) == near) {
+        Some(near) if near.kind == kind => format!("write apiVersion: {}", near.api_version()),
+        Some(near) => format!("did you mean kind {} in version {}?", near.kind, near.api_version()),
+        None => "api-resources lists the kinds that there are".to_owned(),
+    };
+    Error::plain(format!("no matches for kind {kind:?} in version {api_version:?}: {hint}"))
+}
+
 /// Everything that the server offers, core first, then the groups in the server's order with the version that
 /// it prefers.
 pub(crate) async fn discover(api: &Api) -> Result<Vec<Resource>, Error> {
@@ -171,5 +196,27 @@ mod tests {
             assert!(deployment.answers_to(word), "{word}");
         }
         assert!(!deployment.answers_to("deployments.extensions"));
+    }
+
+    #[test]
+    fn unknown_kinds_are_refused_with_what_was_probably_meant() {
+        let all = [resource("sts"), resource("pods")];
+        let kind = |api_version, kind| unknown_kind(&all, api_version, kind).to_string();
+        assert_eq!(
+            kind("apps/v1beta1", "StatefulSet"),
+            "error: no matches for kind \"StatefulSet\" in version \"apps/v1beta1\": write apiVersion: apps/v1"
+        );
+        assert_eq!(
+            kind("apps/v1", "Statefulset"),
+            "error: no matches for kind \"Statefulset\" in version \"apps/v1\": \
+             did you mean kind StatefulSet in version apps/v1?"
+        );
+        assert!(kind("example.com/v1", "Tree").ends_with(": api-resources lists the kinds that there are"));
+        let word = |word| unknown_word(&all, word).to_string();
+        assert_eq!(
+            word("stss"),
+            "error: the server doesn't have a resource type \"stss\"; did you mean \"sts\"?"
+        );
+        assert!(word("trees").ends_with("; api-resources lists those it has"));
     }
 }

@@ -110,7 +110,7 @@ pub(crate) async fn select(session: &Session, words: &[String], files: &Files) -
         if !words.is_empty() {
             return Err(Error::plain("name objects or files (-f), not both"));
         }
-        let placed = files.load(session).await?;
+        let placed = files.load(session).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
         let many_kinds = placed.iter().any(|p| p.resource != placed[0].resource);
         let picks = placed.into_iter().map(|p| Pick::named(p.resource, &p.namespace, &p.name)).collect();
         return Ok(Selection { picks, many_kinds });
@@ -131,6 +131,11 @@ async fn by_type_and_name(session: &Session, words: &[String]) -> Result<Selecti
     for word in words {
         let parts = word.split_once('/').filter(|(kind, name)| !kind.is_empty() && !name.is_empty());
         let Some((kind, name)) = parts.filter(|(_, name)| !name.contains('/')) else {
+            if word.matches('/').count() == 1 {
+                return Err(Error::plain(format!(
+                    "arguments in resource/name form must have a single resource and name, and {word:?} has not"
+                )));
+            }
             return Err(Error::plain(format!(
                 "there is no need to specify a resource type as a separate argument when passing arguments in \
                  TYPE/NAME form: {word:?} is not of that form"

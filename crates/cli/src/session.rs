@@ -79,9 +79,10 @@ impl Session {
             return Ok(Resource::from(kind));
         }
         let all = resource::discover(&self.api).await?;
-        all.into_iter()
-            .find(|resource| resource.answers_to(word))
-            .ok_or_else(|| Error::plain(format!("the server doesn't have a resource type {word:?}")))
+        match all.iter().find(|resource| resource.answers_to(word)) {
+            Some(found) => Ok(found.clone()),
+            None => Err(resource::unknown_word(&all, word)),
+        }
     }
 
     /// The kind that an object says it is.
@@ -92,11 +93,10 @@ impl Session {
             return Ok(Resource::from(kind));
         }
         let all = resource::discover(&self.api).await?;
-        all.into_iter().find(|r| r.kind == kind && r.api_version() == api_version).ok_or_else(|| {
-            Error::plain(format!(
-                "no matches for kind {kind:?} in version {api_version:?}: see api-resources"
-            ))
-        })
+        match all.iter().find(|r| r.kind == kind && r.api_version() == api_version) {
+            Some(found) => Ok(found.clone()),
+            None => Err(resource::unknown_kind(&all, api_version, kind)),
+        }
     }
 }
 

@@ -28,9 +28,19 @@ pub struct Error {
     pub why: String,
 }
 
-impl From<ScanError> for Error {
-    fn from(error: ScanError) -> Self {
-        Self { line: error.marker().line(), why: error.info() }
+impl Error {
+    /// What the scanner says, and where it comes from the two slips that everybody makes: what to do.
+    fn of_scan(error: &ScanError, text: &str) -> Self {
+        let (line, why) = (error.marker().line(), error.info());
+        let is_tabbed = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+        if why.contains("tab") {
+            // The scanner names the line in which the value began.
+            let mut lines = text.lines().zip(1..).skip(line.saturating_sub(1));
+            let found = lines.find(|(text, _)| is_tabbed(text)).map_or(line, |(_, found)| found);
+            return Self { line: found, why: "a tab indents this line: indent with spaces".to_owned() };
+        }
+        let hint = if why.contains("expected key") { "; is the indentation right?" } else { "" };
+        Self { line, why: why + hint }
     }
 }
 
@@ -77,7 +87,7 @@ pub fn parse_leniently(text: &str) -> Result<Parsed, Error> {
     options.set_emit_comments(false);
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event?;
+        let (event, span) = event.map_err(|error| Error::of_scan(&error, text))?;
         builder.take(event, span)?;
     }
     Ok(Parsed { documents: builder.documents, duplicates: builder.duplicates })
@@ -325,6 +335,15 @@ mod tests {
         assert_eq!(refused("a: 1\nb: 2\na: 3\n"), "line 3: key \"a\" stands twice in this map");
         assert!(refused("a:\n  - b\n c: d\n").starts_with("line 3: "));
         assert!(refused("{{ .Values.name }}: x\n").starts_with("line 1: the key of a map must be a word"));
+    }
+
+    #[test]
+    fn slips_in_indentation_are_told_as_such() {
+        for text in ["a: 1\nb:\n\tc: 2\n", "a: 1\nb: x\n\tc: 2\n", "a: 1\nb: 2\n\t- c\n"] {
+            assert_eq!(refused(text), "line 3: a tab indents this line: indent with spaces", "{text:?}");
+        }
+        let said = refused("a:\n  b: 1\n c: 2\n");
+        assert!(said.starts_with("line 3: ") && said.ends_with("; is the indentation right?"), "{said}");
     }
 
     #[test]

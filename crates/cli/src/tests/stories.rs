@@ -95,6 +95,33 @@ async fn one_refused_object_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn a_broken_file_and_an_unknown_kind_do_not_hold_up_the_others_either() {
+    let stead = Stead::start().await;
+    std::fs::create_dir(stead.dir().join("all")).expect("made");
+    stead.manifest("all/1-tabs.yaml", "kind: ConfigMap\n\tapiVersion: v1\n");
+    stead.manifest("all/2-tree.yaml", "apiVersion: example.com/v1\nkind: Tree\nmetadata: {name: oak}\n");
+    stead.manifest("all/3-set.yaml", SET);
+    for (verb, done) in [("apply", "created"), ("apply", "unchanged"), ("create", "")] {
+        let ran = stead.run(&[verb, "-f", &stead.dir().join("all").display().to_string()]).await;
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.out.contains(&format!("statefulset.apps/web {done}")) || done.is_empty(), "{ran:?}");
+        let lines: Vec<&str> = ran.err.lines().collect();
+        assert!(lines[0].contains("all/1-tabs.yaml: line 2: "), "{ran:?}");
+        assert!(lines[1].contains("no matches for kind \"Tree\" in version \"example.com/v1\""), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn files_without_their_flag_are_told_apart_from_nonsense() {
+    let stead = Stead::start().await;
+    let said = stead.fails("apply web.yaml").await;
+    assert_eq!(
+        said,
+        "error: unexpected args [\"web.yaml\"]: files are named by -f, as in apply -f web.yaml\n"
+    );
+}
+
+#[tokio::test]
 async fn tables_show_what_the_server_tells() {
     let stead = Stead::start().await;
     let ran = stead.run(&["get", "pods"]).await;
@@ -129,7 +156,7 @@ statefulset.apps/web   0/3
     );
     assert_eq!(
         stead.fails("get nothings").await,
-        "error: the server doesn't have a resource type \"nothings\"\n"
+        "error: the server doesn't have a resource type \"nothings\"; api-resources lists those it has\n"
     );
     assert_eq!(stead.ok("get --raw /readyz").await, "ok");
 }

@@ -14,6 +14,9 @@ use crate::session::{Failures, Session};
 /// Flags of `apply`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Apply {
+    /// What was meant as files, without -f
+    #[arg(hide = true)]
+    words: Vec<String>,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -36,21 +39,29 @@ impl Apply {
         if self.server_side {
             return Err(Error::plain("--server-side is not there yet: leave it out to apply from this side"));
         }
+        if !self.words.is_empty() {
+            return Err(Error::plain(format!(
+                "unexpected args {:?}: files are named by -f, as in apply -f {}",
+                self.words, self.words[0]
+            )));
+        }
         if !self.files.is_given() {
             return Err(Error::plain("must specify -f: a file, a folder, or - for stdin"));
         }
         let selector = self.selector.as_deref().map(Selector::parse).transpose();
         let selector = selector.map_err(|e| Error::plain(e.to_string()))?;
-        let mut objects = self.files.load(session).await?;
-        if let Some(selector) = selector {
-            objects.retain(|placed| selector.matches(&placed.object.meta_map("labels")));
-        }
-        if objects.is_empty() {
-            return Err(Error::plain("no objects passed to apply"));
-        }
+        let is_selected = |placed: &Placed| {
+            selector.as_ref().is_none_or(|selector| selector.matches(&placed.object.meta_map("labels")))
+        };
         let mut failures = Failures::default();
-        for placed in &objects {
-            failures.note(session, self.one(session, placed).await)?;
+        let mut found_any = false;
+        for placed in self.files.load(session).await? {
+            let Some(placed) = failures.note(session, placed)?.filter(is_selected) else { continue };
+            found_any = true;
+            failures.note(session, self.one(session, &placed).await)?;
+        }
+        if !found_any && !failures.any() {
+            return Err(Error::plain("no objects passed to apply"));
         }
         failures.end()
     }

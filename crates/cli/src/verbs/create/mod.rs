@@ -119,7 +119,8 @@ impl Create {
             return Err(Error::plain("no objects passed to create"));
         }
         let mut failures = Failures::default();
-        for placed in &objects {
+        for placed in objects {
+            let Some(placed) = failures.note(session, placed)? else { continue };
             let made = self.options.one(session, &placed.resource, &placed.namespace, &placed.object).await;
             failures.note(session, made.map_err(|e| e.when("creating", &placed.source)))?;
         }
