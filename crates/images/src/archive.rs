@@ -108,10 +108,16 @@ fn members(file: &File) -> io::Result<HashMap<PathBuf, Member>> {
     let (reader, budget) = HeaderGuard::new(file);
     let mut archive = tar::Archive::new(reader);
     let mut entries = archive.entries_with_seek()?;
+    let mut is_first = true;
     loop {
         budget.set(Some(MAX_HEADER));
         let Some(entry) = entries.next() else { break };
-        let entry = entry?;
+        let entry = match entry {
+            // What does not even begin as a tar archive has nothing that an image has.
+            Err(error) if is_first && error.raw_os_error().is_none() => break,
+            entry => entry?,
+        };
+        is_first = false;
         let Some(path) = clean(&entry.path_bytes()) else { continue };
         let member = match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {

@@ -92,3 +92,27 @@ impl<R: Read> Read for HashingReader<R> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_a_digest_is_one() {
+        let good = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(Digest::try_from(good.clone()).unwrap().hex(), &good[7..]);
+        let upper = good.replace('a', "A");
+        for bad in ["", "sha256:", "sha256:../../etc/passwd", "sha512:00", &good[..70], &upper] {
+            assert!(Digest::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_the_limit_is_not_read() {
+        let bytes = [7; 100];
+        let (digest, size) = HashingReader::new(&bytes[..], 100).finish().unwrap();
+        assert_eq!((digest, size), (Digest::of(&bytes), 100));
+        let error = HashingReader::new(io::repeat(7), 100).finish().unwrap_err();
+        assert_eq!(error.to_string(), "more than 100 bytes");
+    }
+}

@@ -153,7 +153,11 @@ impl Repository {
             None => self.tagged(tag.unwrap_or("latest")),
         };
         let pulled = self.client.pull_manifest_raw(&remote, &self.auth, &ACCEPTED).await;
-        pulled.map(|(bytes, _)| bytes).map_err(|error| fault(&error))
+        let (bytes, _) = pulled.map_err(|error| fault(&error))?;
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(Fault::Bad(format!("its manifest has more than {MAX_DOCUMENT} bytes")));
+        }
+        Ok(bytes)
     }
 
     /// A small blob, whole.

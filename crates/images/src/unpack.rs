@@ -375,3 +375,37 @@ impl Attributes {
         place.set_times(self.mtime)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of files of these sizes within limits.
+    fn unpack_files(sizes: &[usize], limits: Limits) -> Result<(), String> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (index, size) in sizes.iter().enumerate() {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(*size as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("file-{index}"), &vec![7; *size][..]).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        unpack(&tar.into_inner().unwrap()[..], dir.path(), limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_layer_may_have_as_many_bytes_as_the_limit_and_no_more() {
+        let limits = Limits { bytes: 1000, entries: 10 };
+        assert_eq!(unpack_files(&[400, 600], limits), Ok(()));
+        let refusal = Err("the layer has more than 1000 bytes".to_owned());
+        assert_eq!(unpack_files(&[400, 601], limits), refusal);
+        assert_eq!(unpack_files(&[1001], limits), refusal);
+    }
+
+    #[test]
+    fn a_layer_may_have_as_many_entries_as_the_limit_and_no_more() {
+        let limits = Limits { bytes: 1000, entries: 2 };
+        assert_eq!(unpack_files(&[1, 1], limits), Ok(()));
+        assert_eq!(unpack_files(&[1, 1, 1], limits), Err("the layer has more than 2 entries".to_owned()));
+    }
+}

@@ -101,7 +101,10 @@ fn what_is_no_image_is_refused() {
     let refusal = |bytes: &[u8]| import_bytes(&store, bytes).unwrap_err().to_string();
     let not = format!("{shown} is neither an OCI layout nor an archive of docker save");
     assert_eq!(refusal(&Tar::new().file("hello", "").bytes()), not);
-    assert!(refusal(b"just some text").starts_with(&format!("cannot read {shown}: ")));
+    assert_eq!(refusal(b"just some text"), not);
+    assert_eq!(refusal("root:x:0:0:root:/root:/bin/bash\n".repeat(100).as_bytes()), not);
+    let cut = TestImage::small("a", "a").layout().tar();
+    assert!(refusal(&cut[..cut.len() / 2]).starts_with(&shown), "a part of an archive is told as such");
     let two = [&TestImage::small("a", "a"), &TestImage::small("b", "b")];
     fs::write(&path, Layout::of(&two).tar()).unwrap();
     let error = store.store.import(&path, &["c".into()]).unwrap_err().to_string();

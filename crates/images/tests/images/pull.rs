@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use images::{Auth, Fault, Mirror, Progress, PullError, PullOptions};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::registry::Registry;
 use crate::support::{Tar, TestImage, TestStore, descriptor, digest, gzip, read, zstd};
@@ -221,6 +222,35 @@ async fn a_bad_name_is_no_pull_at_all() {
     let error = store.store.pull("Not A Name", &PullOptions::default(), |_| {}).await.unwrap_err();
     assert_eq!(error.reason(), "InvalidImageName");
     assert_eq!(error.to_string(), "image name \"Not A Name\" is not valid: it has a space in it");
+}
+
+#[tokio::test]
+async fn a_manifest_without_end_is_refused() {
+    // For the cryptographic provider that every client needs.
+    let _registry = Registry::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let body = format!("{{\"annotations\": {{\"a\": \"{}\"}}}}", "a".repeat(9 << 20));
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\
+             content-type: application/vnd.oci.image.manifest.v1+json\r\n\r\n",
+            body.len()
+        );
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            // The client may have seen enough before the end.
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(body.as_bytes()).await;
+        }
+    });
+    let store = TestStore::new();
+    let error =
+        store.store.pull(&format!("{host}/app:1"), &PullOptions::default(), |_| {}).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("its manifest has more than 8388608 bytes"), "{text}");
 }
 
 #[tokio::test]
