@@ -48,6 +48,11 @@ impl ExecuteError {
             _ => false,
         }
     }
+
+    /// Whether the object is not there (any more).
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 404)
+    }
 }
 
 /// Carries out plans: the hands of every planner.

@@ -271,7 +271,8 @@ impl Worker {
         let target = object_ref(&*pod);
         let delete = Action::Delete { target, resource_version: None, grace_period: Some(0) };
         match self.host.executor.act(&delete).await {
-            Err(error) if !error.is_stale() => Err(error.to_string()),
+            // A conflict does not say that it is gone: it is asked again, or its removal is heard of.
+            Err(error) if !error.is_not_found() => Err(error.to_string()),
             _ => Ok(true),
         }
     }

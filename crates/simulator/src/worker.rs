@@ -227,7 +227,8 @@ impl Worker {
         let target = object_ref(pod);
         let delete = Action::Delete { target, resource_version: None, grace_period: Some(0) };
         match kubelet.executor.act(&delete).await {
-            Err(error) if !error.is_stale() => Err(()),
+            // A conflict does not say that it is gone.
+            Err(error) if !error.is_not_found() => Err(()),
             _ => Ok(None),
         }
     }
