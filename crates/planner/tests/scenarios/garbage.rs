@@ -200,6 +200,45 @@ fn a_new_set_takes_over_what_was_orphaned_and_its_claims_follow_the_policy() {
 }
 
 #[test]
+fn a_set_deleted_in_the_foreground_goes_after_its_pods_and_those_after_the_claims_that_go_with_them() {
+    let mut sim = Sim::new();
+    crate::script::perform(&mut sim, "set replicas=3 claims when-scaled=Delete");
+    for pod in ["web-0", "web-1", "web-2"] {
+        sim.settle();
+        sim.ready(pod);
+    }
+    sim.settle();
+    crate::script::perform(&mut sim, "replicas 1");
+    sim.settle();
+    sim.remove("StatefulSet", "web", &["foregroundDeletion"]);
+    sim.settle();
+    let condemned = &sim.get("Pod", "default", "web-1").expect("it runs still")["metadata"];
+    assert_eq!(condemned["finalizers"], json!(["foregroundDeletion"]), "its claim goes with it");
+    assert_eq!(sim.names("StatefulSet"), ["web"]);
+    sim.log.clear();
+    for pod in ["web-2", "web-0", "web-1"] {
+        sim.edit("Pod", pod, |pod| pod["status"]["phase"] = "Succeeded".into());
+        sim.settle();
+    }
+    insta::assert_snapshot!(sim.log.join("\n"), @r"
+    gone pod/web-2
+    delete claim/data-web-2
+    gone claim/data-web-2
+    delete the data of data-web-2
+    delete volume
+    gone volume
+    gone pod/web-0
+    gone claim/data-web-1
+    gone pod/web-1
+    gone statefulset/web
+    delete the data of data-web-1
+    delete volume
+    gone volume
+    ");
+    assert_eq!(sim.names("PersistentVolumeClaim"), ["data-web-0"], "whenDeleted is Retain");
+}
+
+#[test]
 fn an_owner_deleted_with_orphan_leaves_its_dependents() {
     let mut sim = family();
     sim.remove("ConfigMap", "a", &["orphan"]);
