@@ -241,6 +241,8 @@ impl View<'_, '_> {
         }
         match self.partition() {
             Some(partition) => self.rank(ordinal) < partition,
+            // Without order a pod of the current revision would be replaced before it could be Ready.
+            None if !self.is_ordered() => false,
             // Without a `rollingUpdate` section upstream goes by how many are left at the current revision.
             None => {
                 let left = self.pods_of_revision(self.revisions.current_name()).count();

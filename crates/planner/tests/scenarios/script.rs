@@ -13,8 +13,8 @@ const TOLD: &[&str] = &["pod/", "claim/", "revision ", "the data of"];
 /// Tells the story: each line of `script` is done, the planners come to rest, and what they did follows.
 ///
 /// The first line makes the set: `set` and options (`replicas=3 claims parallel min-ready=10 start=5
-/// partition=1 max-unavailable=2 on-delete when-scaled=Delete when-deleted=Delete history=1`). What a line with a
-/// `~` in front leads to is not told: that is how the story begins.
+/// partition=1 max-unavailable=2 bare on-delete when-scaled=Delete when-deleted=Delete history=1`). What a line
+/// with a `~` in front leads to is not told: that is how the story begins.
 pub(crate) fn tell(script: &str) -> String {
     let mut sim = Sim::new();
     let mut told = String::new();
@@ -150,6 +150,7 @@ fn set(options: &[&str]) -> Value {
             "start" => spec["ordinals"] = json!({"start": number(value)}),
             "partition" => spec["updateStrategy"]["rollingUpdate"]["partition"] = number(value),
             "max-unavailable" => spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = number(value),
+            "bare" => spec["updateStrategy"] = json!({"type": "RollingUpdate"}),
             "on-delete" => spec["updateStrategy"] = json!({"type": "OnDelete"}),
             "when-scaled" => spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] = value.into(),
             "when-deleted" => spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = value.into(),

@@ -501,3 +501,40 @@ fn history_is_cut_to_its_limit() {
       = 1 pods, 1 ready, 1 of r4
     "#);
 }
+
+#[test]
+fn without_order_a_missing_pod_is_made_at_the_revision_that_it_is_to_have() {
+    let story = "
+        ~ set replicas=3 parallel bare
+        ~ ready web-0 web-1 web-2
+        ~ image web:2
+        ~ delete web-0
+        finish web-0
+        ready web-0
+        finish web-2
+        ready web-2
+    ";
+    insta::assert_snapshot!(tell(story), @r#"
+    > finish web-0
+    gone pod/web-0
+    create pod/web-0 of r2
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
+      UpdateWaitsForReady: web-1 is updated once web-2 is available
+      = 3 pods, 2 ready, 1 of r1, 1 of r2
+    > ready web-0
+      PredecessorTerminating: statefulset/web waits until web-2 is gone, which is terminating
+      UpdateWaitsForReady: web-1 is updated once web-2 is available
+      = 3 pods, 3 ready, 1 of r1, 1 of r2
+    > finish web-2
+    gone pod/web-2
+    create pod/web-2 of r2
+      PredecessorNotReady: statefulset/web waits until web-2 is Ready
+      UpdateWaitsForReady: web-1 is updated once web-2 is available
+      = 3 pods, 2 ready, 1 of r1, 2 of r2
+    > ready web-2
+    delete pod/web-1
+      PredecessorTerminating: statefulset/web waits until web-1 is gone, which is terminating
+      = 3 pods, 3 ready, 0 of r1, 2 of r2
+    "#);
+}
