@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
+use crate::objects::selector;
 use crate::plan::{Action, ObjectRef, Plan};
 use crate::pods::{is_available, is_terminal, stuck};
 use crate::stateful_set::{
@@ -96,10 +97,12 @@ impl<'w> Judge<'w> {
         wanted.find(|ordinal| !self.pod(*ordinal).is_some_and(|pod| self.available(pod)))
     }
 
-    /// The set's pods.
+    /// The set's pods; one whose labels are no longer the set's is on its way out of it.
     fn owned(&self) -> impl Iterator<Item = (i64, &'w Pod)> {
+        let selects = selector(&self.set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default());
         let pods = self.world.pods.in_namespace(self.namespace()).map(|pod| &**pod);
-        pods.filter(|pod| self.owns(pod)).filter_map(|pod| Some((ordinal_of(self.set, pod)?, pod)))
+        let own = pods.filter(move |pod| self.owns(pod) && selects.matches(&pod.metadata.labels));
+        own.filter_map(|pod| Some((ordinal_of(self.set, pod)?, pod)))
     }
 
     fn is_ordered(&self) -> bool {

@@ -120,6 +120,7 @@ explore! {
     parallel_with_a_partition_and_two_unavailable: PARALLEL {
         strategy: Strategy::Rolling(1, 2),
     } at least 17_000;
+    parallel_without_rolling_update: PARALLEL { strategy: Strategy::Bare, replicas: &[1, 2], } at least 2_000;
     parallel_on_delete: PARALLEL {
         strategy: Strategy::OnDelete, failures: true, replicas: &[1, 2],
     } at least 3_000;
