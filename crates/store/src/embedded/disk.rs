@@ -90,8 +90,19 @@ pub(super) struct Opener {
 
 /// Opens the file at `path` once and for all: reopening does not look at the path again.
 pub(super) fn file(path: &Path) -> Result<Opener, OpenError> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file: File = file.map_err(|error| OpenError::Io { path: path.into(), reason: error.to_string() })?;
+    let open = || {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        if file.metadata()?.len() == 0
+            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        {
+            // A new file's name is the folder's: without this, all of it may be gone after a power cut.
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(file)
+    };
+    let file: File =
+        open().map_err(|error: io::Error| OpenError::Io { path: path.into(), reason: error.to_string() })?;
     let open = move |builder: &Builder| builder.create_with_backend(FileBackend::new(file.try_clone()?)?);
     Ok(Opener { path: path.into(), open: Box::new(open) })
 }
