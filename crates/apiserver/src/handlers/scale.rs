@@ -84,12 +84,11 @@ fn write_back(target: &Target, old: &Value, scale: &Value) -> Result<Value, Stat
         let error = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
         return Err(Status::invalid("Scale.autoscaling", &target.name, &[error]));
     }
-    let resource = target.kind.resource();
-    if !scale.uid().is_empty() && scale.uid() != old.uid() {
-        return Err(Status::stale(&resource, &target.name));
-    }
     let mut new = old.clone();
-    new["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"].clone();
+    // What the scale says of itself must hold of the object; what it leaves out need not.
+    for field in ["resourceVersion", "uid"] {
+        new["metadata"][field] = scale["metadata"][field].clone();
+    }
     target.kind.strategy.set_replicas(&mut new, replicas);
     Ok(new)
 }

@@ -73,6 +73,10 @@ async fn a_scale_without_a_version_is_unconditional_and_one_with_a_stale_version
     let scaled = api.put(SCALE, &bare).await.expect(200);
     assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(5)));
     api.put(SCALE, &stale).await.refused(409);
+    let mut other = bare.clone();
+    other["metadata"]["uid"] = "11111111-1111-1111-1111-111111111111".into();
+    let refusal = api.put(SCALE, &other).await.refused(409);
+    assert!(refusal.contains("Precondition failed: UID in precondition: 11111111-"), "{refusal}");
     let patched = api.patch("merge", SCALE, &json!({"spec": {"replicas": 1}})).await.expect(200);
     assert_eq!(patched["spec"]["replicas"], 1);
     let set = api.get(ONE).await.expect(200);
