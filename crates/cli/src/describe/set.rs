@@ -22,6 +22,21 @@ pub(super) fn write(lines: &mut Lines, set: &Value, pods: &[Value]) {
     lines.field(0, "Pods Status", pods_status(pods));
     containers::pod_template(lines, &set["spec"]["template"]);
     claim_templates(lines, items(set, "/spec/volumeClaimTemplates"));
+    conditions(lines, items(set, "/status/conditions"));
+}
+
+/// As for Deployments, and with the sentence behind the reason: it says what the set waits for.
+fn conditions(lines: &mut Lines, conditions: &[Value]) {
+    if conditions.is_empty() {
+        return;
+    }
+    lines.line(0, "Conditions:");
+    lines.line(1, "Type\tStatus\tReason\tMessage");
+    lines.line(1, "----\t------\t------\t-------");
+    for condition in conditions {
+        let cells = ["/type", "/status", "/reason", "/message"].map(|field| at(condition, field));
+        lines.line(1, cells.join("\t").trim_end());
+    }
 }
 
 /// `app=web,tier in (a,b)`.

@@ -109,7 +109,9 @@ fn a_set_tells_its_strategy_and_claims() {
         "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "db"}}, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}},
             "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
             "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast-ssd", "resources": {"requests": {"storage": "10Gi"}}}}]},
-        "status": {"replicas": 2},
+        "status": {"replicas": 2, "conditions": [
+            {"type": "Available", "status": "False", "reason": "ReplicasUnavailable", "message": "2 of 3 replicas are available"},
+            {"type": "Stalled", "status": "False", "reason": "NotStalled"}]},
     }));
     insta::assert_snapshot!(told, @r"
 Name:               db
@@ -141,6 +143,11 @@ Volume Claims:
   Annotations:   <none>
   Capacity:      10Gi
   Access Modes:  [ReadWriteOnce]
+Conditions:
+  Type       Status  Reason               Message
+  ----       ------  ------               -------
+  Available  False   ReplicasUnavailable  2 of 3 replicas are available
+  Stalled    False   NotStalled
 ");
 }
 

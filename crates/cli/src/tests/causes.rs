@@ -211,3 +211,16 @@ async fn timeline_goes_on_while_it_is_watched() {
     };
     stead.during(&["timeline", "-w", "pod/db-0"], &seen, story).await;
 }
+
+#[tokio::test]
+async fn timeline_gives_programs_each_step_by_itself_while_it_is_watched() {
+    let stead = with_pod().await;
+    let seen = Buffer::default();
+    let story = async {
+        seen.until("created;").await;
+        crash(&stead).await;
+        let told = seen.until("container main ended with exit code 1 (Error);").await;
+        assert_eq!(told.matches("created").count(), 1, "{told}");
+    };
+    stead.during(&["timeline", "-w", "-o", "jsonpath={.what};", "pod/db-0"], &seen, story).await;
+}

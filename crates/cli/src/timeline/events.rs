@@ -2,6 +2,7 @@
 
 use apimachinery::meta::ObjectExt;
 use jiff::Timestamp;
+use planner::stateful_set::conditions;
 use serde_json::Value;
 
 use super::objects::because;
@@ -12,17 +13,13 @@ use crate::describe;
 pub(super) fn steps(event: &Value) -> Vec<Step> {
     let Some(first) = first(event) else { return Vec::new() };
     let (who, what, rank) = sentence(event);
-    let mut steps = vec![Step { moment: first, who: who.clone(), what: what.clone(), rank }];
+    let mut steps = vec![Step { moment: first, who: who.clone(), what: what.clone(), count: 1, rank }];
     let count = describe::count(event);
     let last = Moment::read(&event["series"]["lastObservedTime"]).or(Moment::read(&event["lastTimestamp"]));
     if let Some(moment) = last.filter(|last| count > 1 && last.second() > first.second()) {
         // What objects tell too is told by its time alone.
-        let what = if rank == Rank::Said || rank == Rank::After {
-            format!("{what} ({count} times by now)")
-        } else {
-            what
-        };
-        steps.push(Step { moment, who, what, rank });
+        let count = if rank == Rank::Said || rank == Rank::After { count } else { 1 };
+        steps.push(Step { moment, who, what, count, rank });
     }
     steps
 }
@@ -67,6 +64,10 @@ fn sentence(event: &Value) -> (String, String, Rank) {
             if let Some(container) = container_of(event, &words) {
                 return (who, format!("container {container} started"), Rank::Started);
             }
+        }
+        // Its condition tells it, too.
+        (conditions::STALLED, _) if about["kind"] == "StatefulSet" => {
+            return (who, format!("{reason}{}", because(&message)), Rank::Condition);
         }
         _ => {}
     }

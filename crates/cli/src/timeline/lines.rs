@@ -43,7 +43,7 @@ impl Lines {
         let [first, second, third] = self.widths;
         let (first, second) = (first.max(TIME), second.max(TIME));
         for ([since, gap, who], step) in rows.iter().zip(steps) {
-            out += &format!("{since:>first$}  {gap:>second$}  {who:<third$}  {}\n", step.what);
+            out += &format!("{since:>first$}  {gap:>second$}  {who:<third$}  {}\n", step.sentence());
         }
         out
     }

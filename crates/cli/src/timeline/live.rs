@@ -6,7 +6,7 @@ use apimachinery::meta::ObjectExt;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Family, Moment, Step, spoken, steps};
+use super::{Family, Moment, Step, seen, spoken, steps};
 
 /// What is known, and what was told.
 #[derive(Debug)]
@@ -18,12 +18,20 @@ pub(crate) struct Live {
     events: BTreeMap<String, Value>,
     /// Who, what, and when; only of what objects and events still tell.
     told: HashMap<(String, String), Vec<Moment>>,
+    /// How often each thing had happened when that was told last.
+    counted: HashMap<(String, String), i64>,
 }
 
 impl Live {
     /// Nothing is known yet.
     pub(crate) fn new(family: Family) -> Self {
-        Self { family, objects: BTreeMap::new(), events: BTreeMap::new(), told: HashMap::new() }
+        Self {
+            family,
+            objects: BTreeMap::new(),
+            events: BTreeMap::new(),
+            told: HashMap::new(),
+            counted: HashMap::new(),
+        }
     }
 
     /// Takes in a list of all objects of a kind; those of the family that are in it no more are gone.
@@ -34,22 +42,30 @@ impl Live {
         let names: Vec<String> = items.iter().map(|item| item.name().to_owned()).collect();
         let known: Vec<String> =
             self.objects.keys().filter(|(held, _)| held == kind).map(|(_, name)| name.clone()).collect();
-        items.into_iter().for_each(|item| self.put(kind, item));
+        let mut steps: Vec<Step> = items.into_iter().flat_map(|item| self.put(kind, item, heard)).collect();
         let gone = known.into_iter().filter(|name| !names.contains(name));
-        gone.filter_map(|name| self.remove(kind, &name, heard)).collect()
+        steps.extend(gone.filter_map(|name| self.remove(kind, &name, heard)));
+        steps
     }
 
-    /// Takes in one object, new or changed.
-    pub(crate) fn put(&mut self, kind: &str, mut object: Value) {
+    /// Takes in one object, new or changed. Tells what only those see who watch.
+    pub(crate) fn put(&mut self, kind: &str, mut object: Value, heard: Option<Timestamp>) -> Vec<Step> {
         object["kind"] = kind.into();
         if kind == "Event" {
             self.events.insert(object.name().to_owned(), object);
-            return;
+            return Vec::new();
         }
         if self.family.is_head(&object) {
             self.family.learn(&object);
         }
-        self.objects.insert((kind.to_owned(), object.name().to_owned()), object);
+        let is_ours = self.family.has(&object);
+        let (key, who) = ((kind.to_owned(), object.name().to_owned()), spoken(kind, object.name()));
+        let before = self.objects.insert(key.clone(), object);
+        let changes = before.map(|before| seen::changes(&before, &self.objects[&key])).unwrap_or_default();
+        let seen = heard
+            .filter(|_| is_ours)
+            .map(|heard| changes.iter().map(move |what| Step::seen(heard, who.clone(), what)).collect());
+        seen.unwrap_or_default()
     }
 
     /// Takes in that an object is gone. What it told is forgotten with it.
@@ -79,7 +95,12 @@ impl Live {
             let before = self.told.entry(key.clone()).or_default();
             // Each telling accounts for one step: a container may start twice within a second.
             let same = before.iter().position(|told| told.may_be(step.moment));
-            if same.map(|index| before.remove(index)).is_none() {
+            let is_news = same.map(|index| before.remove(index)).is_none();
+            // What goes on and on is told at the second time, the fourth, the eighth.
+            let counted = self.counted.entry(key.clone()).or_default();
+            let is_often = step.count > 1 && heard.is_some() && step.count < *counted * 2;
+            if is_news && !is_often {
+                *counted = step.count;
                 let heard = heard.map(Moment::exact).filter(|heard| heard.may_be(step.moment));
                 if !step.moment.is_exact
                     && let Some(heard) = heard

@@ -9,6 +9,7 @@ mod family;
 mod lines;
 mod live;
 mod objects;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -79,13 +80,23 @@ pub(crate) struct Step {
     pub(crate) who: String,
     /// What.
     pub(crate) what: String,
+    /// How often it has happened by then.
+    count: i64,
     rank: Rank,
 }
 
 impl Step {
     /// Something that was watched happening.
     pub(crate) fn seen(at: Timestamp, who: String, what: &str) -> Self {
-        Self { moment: Moment::exact(at), who, what: what.to_owned(), rank: Rank::After }
+        Self { moment: Moment::exact(at), who, what: what.to_owned(), count: 1, rank: Rank::After }
+    }
+
+    /// What happened, and how often where that is more than once.
+    pub(crate) fn sentence(&self) -> String {
+        match self.count {
+            ..=1 => self.what.clone(),
+            count => format!("{} ({count} times by now)", self.what),
+        }
     }
 
     /// The step as data.
@@ -95,7 +106,11 @@ impl Step {
         } else {
             time::format_seconds(self.moment.at)
         };
-        json!({"time": at, "object": self.who, "what": self.what})
+        let mut step = json!({"time": at, "object": self.who, "what": self.what});
+        if self.count > 1 {
+            step["count"] = self.count.into();
+        }
+        step
     }
 }
 
@@ -142,7 +157,9 @@ fn one_story(mut told: Vec<Step>, events: Vec<Step>) -> Vec<(Timestamp, Step)> {
     told.sort_by_key(|step| step.moment.second());
     let mut others: Vec<Step> = Vec::new();
     for event in events {
-        let same = |step: &&mut Step| step.what == event.what && step.moment.may_be(event.moment);
+        let same = |step: &&mut Step| {
+            step.what == event.what && step.count == event.count && step.moment.may_be(event.moment)
+        };
         match told.iter_mut().chain(&mut others).find(same) {
             Some(step) if event.moment.is_exact && !step.moment.is_exact => step.moment = event.moment,
             Some(_) => {}

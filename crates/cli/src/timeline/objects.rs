@@ -2,12 +2,15 @@
 
 use apimachinery::meta::ObjectExt;
 use jiff::SignedDuration;
+use planner::stateful_set::conditions;
 use serde_json::Value;
 
 use super::{Moment, Rank, Step, spoken};
 
 /// Conditions that others say better, or that every pod passes at once.
 const UNTOLD: &[&str] = &["PodReadyToStartContainers"];
+/// The conditions that the StatefulSet controller keeps.
+const OF_SETS: &[&str] = &[conditions::AVAILABLE, conditions::PROGRESSING, conditions::STALLED];
 
 /// The steps of one object, in the order in which they happen within one second.
 pub(super) fn steps(object: &Value) -> Vec<Step> {
@@ -19,7 +22,7 @@ pub(super) fn steps(object: &Value) -> Vec<Step> {
         None => "created".to_owned(),
     };
     told.push(created, Rank::Created, as_what);
-    for condition in conditions(object, |kind| kind == "PodScheduled") {
+    for condition in held_conditions(object, |kind| kind == "PodScheduled") {
         told.condition(object, condition, created);
     }
     for (lists, rest) in [(["initContainerStatuses"].as_slice(), "Initialized"), (CONTAINERS, "")] {
@@ -27,11 +30,11 @@ pub(super) fn steps(object: &Value) -> Vec<Step> {
             told.container(text(&status["name"]), &status["lastState"]);
             told.container(text(&status["name"]), &status["state"]);
         }
-        for condition in conditions(object, |kind| kind == rest) {
+        for condition in held_conditions(object, |kind| kind == rest) {
             told.condition(object, condition, created);
         }
     }
-    for condition in conditions(object, |kind| kind != "PodScheduled" && kind != "Initialized") {
+    for condition in held_conditions(object, |kind| kind != "PodScheduled" && kind != "Initialized") {
         told.condition(object, condition, created);
     }
     told.deletion(object);
@@ -49,7 +52,7 @@ fn list_of(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn conditions(object: &Value, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Value> {
+fn held_conditions(object: &Value, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Value> {
     let all = list_of(&object["status"]["conditions"]).iter();
     all.filter(move |condition| wanted(text(&condition["type"])))
 }
@@ -70,7 +73,7 @@ struct Told {
 impl Told {
     fn push(&mut self, moment: Option<Moment>, rank: Rank, what: String) {
         if let Some(moment) = moment {
-            self.steps.push(Step { moment, who: self.who.clone(), what, rank });
+            self.steps.push(Step { moment, who: self.who.clone(), what, count: 1, rank });
         }
     }
 
@@ -82,11 +85,14 @@ impl Told {
             || (kind == "Initialized" && list_of(&object["status"]["initContainerStatuses"]).is_empty())
             // It goes with Ready, unless a readiness gate is closed.
             || (kind == "ContainersReady"
-                && conditions(object, |kind| kind == "Ready").any(|ready| ready["status"] == condition["status"]))
+                && held_conditions(object, |kind| kind == "Ready").any(|ready| ready["status"] == condition["status"]))
             // It has never been otherwise.
             || (status == "False" && moment == created && kind != "PodScheduled");
         if is_untold {
             return;
+        }
+        if object["kind"] == "StatefulSet" && OF_SETS.contains(&kind) {
+            return self.condition_of_set(condition, created);
         }
         let why = match because(text(&condition["message"])) {
             none if none.is_empty() => because(text(&condition["reason"])),
@@ -103,6 +109,22 @@ impl Told {
             (kind, _) => (Rank::Condition, format!("{kind} is not known{why}")),
         };
         self.push(moment, rank, what);
+    }
+
+    /// What conditions say besides their status changes without a transition: only of a stall it tells what happened.
+    fn condition_of_set(&mut self, condition: &Value, created: Option<Moment>) {
+        let (kind, status) = (text(&condition["type"]), text(&condition["status"]));
+        let moment = Moment::read(&condition["lastTransitionTime"]);
+        let is_first = moment.zip(created).is_some_and(|(moment, created)| moment.may_be(created));
+        let what = match (kind, status) {
+            (conditions::STALLED, "True") => format!("{kind}{}", because(text(&condition["message"]))),
+            (kind, "True") => kind.to_owned(),
+            // It has never been otherwise.
+            _ if is_first => return,
+            (conditions::STALLED, _) => format!("not {kind} any more"),
+            (kind, _) => format!("not {kind}"),
+        };
+        self.push(moment, Rank::Condition, what);
     }
 
     fn container(&mut self, name: &str, state: &Value) {

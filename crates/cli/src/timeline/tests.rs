@@ -87,7 +87,7 @@ fn coming_up(pod: &str, millis: i64) -> Vec<Value> {
 fn told(about: &str, objects: &[(&str, Value)], events: Vec<Value>) -> String {
     let (kind, name) = about.split_once('/').expect("KIND/NAME");
     let mut live = Live::new(Family::new(kind, name));
-    objects.iter().for_each(|(kind, object)| live.put(kind, object.clone()));
+    objects.iter().for_each(|(kind, object)| drop(live.put(kind, object.clone(), None)));
     live.list("Event", events, None);
     Lines::default().lay(&live.news(None))
 }
@@ -243,8 +243,8 @@ fn what_is_watched_is_told_once_and_as_it_is_heard() {
     live.list("Pod", vec![young.clone(), pod("other", 0)], None);
     tell(&mut live, Vec::new(), None);
     // A status, and then the event about the same, which is more exact but no news.
-    live.put("Pod", pod("db-0", 0));
-    tell(&mut live, Vec::new(), Some(120));
+    let seen = live.put("Pod", pod("db-0", 0), Some(at(120)));
+    tell(&mut live, seen, Some(120));
     live.list("Event", coming_up("db-0", 10), Some(at(130)));
     tell(&mut live, Vec::new(), Some(130));
     let gone = live.remove("Pod", "db-0", Some(at(900))).into_iter().collect();
@@ -277,4 +277,160 @@ fn long_spans_lose_their_milliseconds_and_long_kinds_their_names() {
        +2 d 7 h      2 d 6 h  pvc/data  seen
     "#);
     assert_eq!(Lines::default().lay(&[]), "");
+}
+
+/// A set's condition, as it has been since this moment.
+fn of_set(kind: &str, status: &str, millis: i64, message: &str) -> Value {
+    let mut condition = condition(kind, status, millis);
+    condition["message"] = message.into();
+    condition
+}
+
+#[test]
+fn a_sets_conditions_tell_when_it_became_available_and_when_it_stalled() {
+    let mut set = set();
+    set["status"]["conditions"] = json!([
+        of_set("Available", "False", 0, "0 of 2 replicas are available"),
+        of_set("Progressing", "True", 0, "db-1 waits until db-0 is Ready"),
+        of_set("Stalled", "False", 0, ""),
+    ]);
+    insta::assert_snapshot!(told("StatefulSet/db", &[("StatefulSet", set.clone())], vec![]), @r#"
+    since 2026-01-02T03:04:05Z
+         +0 s             statefulset/db  created
+         +0 s             statefulset/db  Progressing
+    "#);
+    set["status"]["conditions"] = json!([
+        of_set("Available", "True", 9000, "2 of 2 replicas are available"),
+        of_set("Progressing", "False", 9000, "db-1 is not Ready: CrashLoopBackOff"),
+        of_set("Stalled", "True", 65_000, "db-1 is not Ready: CrashLoopBackOff"),
+        of_set("BackedUp", "True", 30_000, ""),
+    ]);
+    let stalled = warning("StatefulSet/db", 65_200, "Stalled", "db-1 is not Ready: CrashLoopBackOff");
+    insta::assert_snapshot!(told("StatefulSet/db", &[("StatefulSet", set.clone())], vec![stalled]), @r#"
+    since 2026-01-02T03:04:05Z
+         +0 s             statefulset/db  created
+         +9 s        9 s  statefulset/db  Available
+         +9 s             statefulset/db  not Progressing
+        +30 s       21 s  statefulset/db  BackedUp
+    +65.200 s       35 s  statefulset/db  Stalled: db-1 is not Ready: CrashLoopBackOff
+    "#);
+    set["status"]["conditions"][2] = of_set("Stalled", "False", 80_000, "");
+    insta::assert_snapshot!(told("StatefulSet/db", &[("StatefulSet", set)], vec![]), @r#"
+    since 2026-01-02T03:04:05Z
+         +0 s             statefulset/db  created
+         +9 s        9 s  statefulset/db  Available
+         +9 s             statefulset/db  not Progressing
+        +30 s       21 s  statefulset/db  BackedUp
+        +80 s       50 s  statefulset/db  not Stalled any more
+    "#);
+}
+
+#[test]
+fn an_update_is_told_with_its_revision_and_the_pods_that_make_way() {
+    let revision = |name: &str, number: i64, millis: i64| {
+        json!({"metadata": {"name": name, "creationTimestamp": time(millis), "ownerReferences": [{"uid": "set"}]},
+            "revision": number})
+    };
+    let objects = [
+        ("StatefulSet", set()),
+        ("ControllerRevision", revision("db-7d9", 1, 0)),
+        ("ControllerRevision", revision("db-f00", 2, 60_000)),
+        ("PersistentVolumeClaim", claim("data-db-0", 0)),
+        ("Pod", pod("db-0", 61_000)),
+    ];
+    let mut events = coming_up("db-0", 10);
+    events.push(event(
+        "StatefulSet/db",
+        60_010,
+        "SuccessfulDelete",
+        "delete Pod db-0 in StatefulSet db successful",
+    ));
+    events.push(event("Pod/db-0", 60_020, "Killing", "Stopping container db"));
+    events.extend(coming_up("db-0", 61_010).split_off(1));
+    insta::assert_snapshot!(told("StatefulSet/db", &objects, events), @r#"
+    since 2026-01-02T03:04:05.010Z
+         +0 s             statefulset/db             created
+         +0 s             controllerrevision/db-7d9  created as revision 1
+     +0.000 s             pvc/data-db-0              created
+     +0.001 s    0.001 s  pod/db-0                   created
+     +0.003 s    0.002 s  pod/db-0                   scheduled to n1
+     +0.030 s    0.027 s  pod/db-0                   Created container: db
+     +0.035 s    0.005 s  pod/db-0                   container db started
+        +59 s       59 s  controllerrevision/db-f00  created as revision 2
+    +60.000 s             pod/db-0                   deleted by statefulset/db
+    +60.010 s    0.010 s  pod/db-0                   Killing: Stopping container db
+    +61.001 s    0.991 s  pod/db-0                   created
+    +61.003 s    0.002 s  pod/db-0                   scheduled to n1
+    +61.030 s    0.027 s  pod/db-0                   Created container: db
+    +61.035 s    0.005 s  pod/db-0                   container db started
+        +60 s             pod/db-0                   Ready
+    "#);
+}
+
+#[test]
+fn what_goes_on_and_on_is_told_ever_more_seldom() {
+    let mut live = Live::new(Family::new("Pod", "db-0"));
+    let mut lines = Lines::default();
+    let mut out = String::new();
+    live.list("Pod", vec![pod("db-0", 0)], None);
+    live.news(None);
+    for count in 1..=20_i64 {
+        let mut unready = warning("Pod/db-0", 5000, "Unhealthy", "Readiness probe failed: refused");
+        unready["count"] = count.into();
+        unready["lastTimestamp"] = time(5000 + 10_000 * (count - 1)).into();
+        let heard = at(5100 + 10_000 * (count - 1));
+        live.put("Event", unready, Some(heard));
+        out += &lines.lay(&live.news(Some(heard)));
+    }
+    insta::assert_snapshot!(out, @r#"
+    since 2026-01-02T03:04:10.000Z
+     +0.000 s             pod/db-0  Warning Unhealthy: Readiness probe failed: refused
+    +10.100 s   10.100 s  pod/db-0  Warning Unhealthy: Readiness probe failed: refused (2 times by now)
+    +30.100 s   20.000 s  pod/db-0  Warning Unhealthy: Readiness probe failed: refused (4 times by now)
+    +70.100 s   40.000 s  pod/db-0  Warning Unhealthy: Readiness probe failed: refused (8 times by now)
+    +2 min 30 s   80.000 s  pod/db-0  Warning Unhealthy: Readiness probe failed: refused (16 times by now)
+    "#);
+}
+
+#[test]
+fn who_watches_sees_probes_and_claims_change() {
+    let mut live = Live::new(Family::new("StatefulSet", "db"));
+    let mut out = String::new();
+    let mut lines = Lines::default();
+    let probed = |started: bool, ready: bool| {
+        let mut pod = pod("db-0", 0);
+        pod["spec"]["containers"] = json!([{"name": "db", "startupProbe": {}, "readinessProbe": {}}]);
+        pod["status"]["conditions"] = json!([]);
+        let status = &mut pod["status"]["containerStatuses"][0];
+        (status["started"], status["ready"]) = (started.into(), ready.into());
+        pod
+    };
+    let mut pending = claim("data-db-0", 0);
+    pending["status"]["phase"] = "Pending".into();
+    live.list("StatefulSet", vec![set()], None);
+    live.list("PersistentVolumeClaim", vec![pending.clone()], None);
+    live.list("Pod", vec![probed(false, false)], None);
+    out += &lines.lay(&live.news(None));
+    pending["status"]["phase"] = "Bound".into();
+    pending["spec"]["volumeName"] = "pvc-1".into();
+    out += &lines.lay(&live.put("PersistentVolumeClaim", pending, Some(at(40))));
+    let moments = [(true, false, 900), (true, true, 950), (true, true, 960), (true, false, 5000)];
+    for (started, ready, millis) in moments {
+        out += &lines.lay(&live.put("Pod", probed(started, ready), Some(at(millis))));
+    }
+    // Another run begins anew.
+    let mut again = probed(true, true);
+    again["status"]["containerStatuses"][0]["containerID"] = "second".into();
+    out += &lines.lay(&live.put("Pod", again, Some(at(6000))));
+    insta::assert_snapshot!(out, @r#"
+    since 2026-01-02T03:04:05Z
+         +0 s             statefulset/db  created
+         +0 s             pvc/data-db-0   created
+         +0 s             pod/db-0        created
+         +0 s             pod/db-0        container db started
+     +0.040 s             pvc/data-db-0   bound to pvc-1
+     +0.900 s    0.860 s  pod/db-0        container db passed its startup probe
+     +0.950 s    0.050 s  pod/db-0        container db passed its readiness probe
+     +5.000 s    4.050 s  pod/db-0        container db fails its readiness probe
+    "#);
 }

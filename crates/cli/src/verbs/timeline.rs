@@ -11,7 +11,7 @@ use super::why::{EVENTS_OF_THE_CLUSTER, items, one_object};
 use crate::api::Url;
 use crate::error::Error;
 use crate::follow::{Seen, follow};
-use crate::output::Format;
+use crate::output::{DataFormat, Format};
 use crate::selection::{Filters, Pick};
 use crate::session::Session;
 use crate::timeline::{Family, Lines, Live, Step};
@@ -28,8 +28,8 @@ pub struct Timeline {
     /// Go on with what happens from now on
     #[arg(short = 'w', long)]
     watch: bool,
-    /// The steps as data: json, yaml, jsonpath=…
-    #[arg(short = 'o', long, value_name = "FORMAT", conflicts_with = "watch")]
+    /// The steps as data: json, yaml, jsonpath=…; with --watch each by itself
+    #[arg(short = 'o', long, value_name = "FORMAT")]
     output: Option<Format>,
 }
 
@@ -53,18 +53,39 @@ impl Timeline {
             session.api.get(&pick.url(&Filters::default())).await?;
         }
         let steps = live.news(None);
-        let mut lines = Lines::default();
-        match &self.output {
-            None | Some(Format::Wide) => session.print(lines.lay(&steps))?,
+        let mut form = match &self.output {
+            None | Some(Format::Wide) => Form::Lines(Lines::default()),
             Some(Format::Name) => {
                 return Err(Error::plain("timeline has no names to print: use -o json, yaml or jsonpath=…"));
             }
+            Some(Format::Data(format)) if self.watch => Form::Each(format),
             Some(Format::Data(format)) => {
                 let steps: Vec<Value> = steps.iter().map(Step::to_json).collect();
-                session.print(format.print(&json!({"steps": steps}))?)?;
+                return session.print(format.print(&json!({"steps": steps}))?);
             }
+        };
+        form.print(session, &steps)?;
+        if self.watch { go_on(session, &sources, live, form).await } else { Ok(()) }
+    }
+}
+
+/// How steps are told.
+enum Form<'f> {
+    /// As lines.
+    Lines(Lines),
+    /// As data, one after the other.
+    Each(&'f DataFormat),
+}
+
+impl Form<'_> {
+    fn print(&mut self, session: &Session, steps: &[Step]) -> Result<(), Error> {
+        match self {
+            Self::Lines(lines) => session.print(lines.lay(steps)),
+            Self::Each(format) => steps.iter().try_for_each(|step| {
+                let separator = if matches!(format, DataFormat::Yaml) { "---\n" } else { "" };
+                session.print(separator.to_owned() + &format.print(&step.to_json())?)
+            }),
         }
-        if self.watch { go_on(session, &sources, live, lines).await } else { Ok(()) }
     }
 }
 
@@ -84,25 +105,22 @@ async fn sources(session: &Session, pick: &Pick) -> Result<Vec<Source>, Error> {
 }
 
 /// Tells what happens, as it happens, until the reader has enough.
-async fn go_on(session: &Session, sources: &[Source], live: Live, lines: Lines) -> Result<(), Error> {
-    let state = RefCell::new((live, lines));
+async fn go_on(session: &Session, sources: &[Source], live: Live, form: Form<'_>) -> Result<(), Error> {
+    let state = RefCell::new((live, form));
     let follow_one = async |source: &Source| {
         follow(&session.api, &source.url, false, |seen| {
-            let (live, lines) = &mut *state.borrow_mut();
+            let (live, form) = &mut *state.borrow_mut();
             let heard = Some(Timestamp::now());
             let mut steps = match seen {
                 Seen::List(list) => live.list(&source.kind, items(list.clone()), heard),
                 Seen::Change("DELETED", object) => {
                     live.remove(&source.kind, object.name(), heard).into_iter().collect()
                 }
-                Seen::Change(_, object) => {
-                    live.put(&source.kind, object.clone());
-                    Vec::new()
-                }
+                Seen::Change(_, object) => live.put(&source.kind, object.clone(), heard),
             };
             steps.extend(live.news(heard));
             if !steps.is_empty() {
-                session.print(lines.lay(&steps))?;
+                form.print(session, &steps)?;
             }
             Ok(None::<()>)
         })
