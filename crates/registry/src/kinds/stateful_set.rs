@@ -139,6 +139,10 @@ impl Strategy for Rules {
         for field in ["replicas", "minReadySeconds"] {
             check::nonnegative(&mut errors, &path.child(field), &spec[field]);
         }
+        for (i, claim) in items(&spec["volumeClaimTemplates"]).iter().enumerate() {
+            let at = path.child("volumeClaimTemplates").index(i).child("spec");
+            persistent_volume_claim::validate_spec(&mut errors, &at, &claim["spec"]);
+        }
         let start = &spec["ordinals"]["start"];
         check::nonnegative(&mut errors, &path.child("ordinals").child("start"), start);
         let service_name = text(&spec["serviceName"]);
@@ -199,13 +203,6 @@ impl Strategy for Rules {
                  recommended"
                     .to_owned(),
             );
-        }
-        // Upstream finds these out when it makes the claims, and then only says so in events.
-        for (i, claim) in items(&spec["volumeClaimTemplates"]).iter().enumerate() {
-            let at = path.child("volumeClaimTemplates").index(i);
-            let mut errors = Errors::new();
-            persistent_volume_claim::validate_spec(&mut errors, &at.child("spec"), &claim["spec"]);
-            warnings.extend(errors.iter().map(|e| format!("{e}; claims of this template cannot be made")));
         }
         let pod_spec = path.child("template").child("spec");
         warnings.extend(pod_spec::pod_spec_warnings(&pod_spec, &spec["template"]["spec"]));
