@@ -3,4 +3,5 @@
 mod execute;
 mod fake;
 mod informers;
+mod own_writes;
 mod recorder;
