@@ -10,6 +10,7 @@ mod instance;
 mod schema;
 mod setup;
 mod shell;
+mod simulate;
 mod sweep;
 mod test;
 mod tidy;
@@ -31,6 +32,8 @@ enum Command {
     Images(images::Args),
     /// Measure stead beside its goals and beside real Kubernetes
     Bench(bench::Args),
+    /// Run whole clusters from seeds, with faults, in one thread each
+    Simulate(simulate::Args),
     /// Check the rules of the house that a program can check
     Tidy,
     /// Make the table of field facts anew from public packages, and compare
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Images(args) => images::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Tidy => tidy::run(&root()),
         Command::Schema => schema::run(),
     };

@@ -23,8 +23,8 @@ use crate::process::Process;
 use crate::sim::{Sim, lock};
 use crate::worker::{self, Worker};
 
-/// How often the lease is renewed.
-const RENEW: Duration = Duration::from_secs(10);
+/// How often the lease is renewed: less often than a kubelet does, since nobody here reads it.
+const RENEW: Duration = Duration::from_secs(60);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(500);
 /// Where nodes renew their leases.

@@ -31,4 +31,4 @@ mod wire;
 mod worker;
 
 pub use log::{Failure, Outcome};
-pub use run::simulate;
+pub use run::{simulate, simulate_aloud};

@@ -14,7 +14,7 @@ use crate::faults::Fault;
 use crate::judged::{Bench, JUDGED};
 use crate::log::Outcome;
 use crate::process::Process;
-use crate::sim::Sim;
+use crate::sim::{Aloud, Sim};
 use crate::user::User;
 use crate::{chaos, goal, judge, kubelet};
 
@@ -32,12 +32,24 @@ const REST: Duration = Duration::from_secs(900);
 /// # Panics
 /// When tokio cannot make a runtime.
 pub fn simulate(seed: u64) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime of one thread").block_on(run(seed))
+    start(seed, None)
 }
 
-async fn run(seed: u64) -> Outcome {
-    let sim = Sim::new(seed);
+/// As [`simulate`], and tells every line of the trace as it happens.
+///
+/// # Panics
+/// When tokio cannot make a runtime.
+pub fn simulate_aloud(seed: u64, tell: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
+    start(seed, Some(Box::new(tell)))
+}
+
+fn start(seed: u64, aloud: Option<Aloud>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime of one thread").block_on(run(seed, aloud))
+}
+
+async fn run(seed: u64, aloud: Option<Aloud>) -> Outcome {
+    let sim = Sim::new(seed, aloud);
     let _bench = Bench::of(&sim);
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_all(Arc::clone(&sim)));

@@ -23,6 +23,9 @@ use crate::wire::Wire;
 /// When every run begins, in seconds since 1970: a day in 2026.
 const EPOCH: i64 = 1_767_225_600;
 
+/// Hears every line of the trace.
+pub(crate) type Aloud = Box<dyn Fn(&str) + Send + Sync>;
+
 /// A run.
 pub(crate) struct Sim {
     pub(crate) dice: Dice,
@@ -38,11 +41,12 @@ pub(crate) struct Sim {
     begun: Instant,
     faulty: AtomicBool,
     controllers: Mutex<Option<Arc<Process>>>,
+    aloud: Option<Aloud>,
 }
 
 impl Sim {
     /// A cluster in which nothing runs yet. Needs a runtime with a paused clock around it.
-    pub(crate) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, aloud: Option<Aloud>) -> Arc<Self> {
         let random = Random::seeded(seed);
         let dice = Dice::new(random.clone());
         let begun = Instant::now();
@@ -68,6 +72,7 @@ impl Sim {
             begun,
             faulty: AtomicBool::new(true),
             controllers: Mutex::default(),
+            aloud,
         })
     }
 
@@ -108,8 +113,8 @@ impl Sim {
     /// Adds a line to the trace, with the time.
     pub(crate) fn note(&self, line: &str) {
         let line = format!("{:>10.3} {line}", self.elapsed().as_secs_f64());
-        if std::env::var_os("SIM_TRACE").is_some() {
-            eprintln!("{line}");
+        if let Some(aloud) = &self.aloud {
+            aloud(&line);
         }
         self.log().note(line);
     }
