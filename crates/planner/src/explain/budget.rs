@@ -38,9 +38,11 @@ impl Walk<'_> {
             return Cause::new(format!("{spoken} does not exist in namespace {ns}")).fix(CHECK_NAME);
         };
         if let Some(said) = unknown(budget) {
-            return Cause::new(format!("{spoken} lets no pod be evicted: how many there should be is not known"))
-                .words(&said)
-                .fix("give spec.minAvailable as a number, which needs no controller to be known");
+            return Cause::new(format!(
+                "{spoken} lets no pod be evicted: how many there should be is not known"
+            ))
+            .words(&said)
+            .fix("give spec.minAvailable as a number, which needs no controller to be known");
         }
         let Counts { healthy, needed, expected, allowed } = Counts::of(budget);
         let pods: Vec<&Arc<Pod>> =
@@ -87,8 +89,11 @@ impl Walk<'_> {
                 vec![Cause::well(format!("pod/{pod_name} cannot be evicted now")).because([behind])]
             }
             _ => vec![
-                Cause::new(format!("pod/{pod_name} cannot be evicted: more than one budget covers it: {}", names()))
-                    .fix("change their spec.selector so that one is left"),
+                Cause::new(format!(
+                    "pod/{pod_name} cannot be evicted: more than one budget covers it: {}",
+                    names()
+                ))
+                .fix("change their spec.selector so that one is left"),
             ],
         }
     }

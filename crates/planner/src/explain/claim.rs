@@ -39,9 +39,7 @@ impl Walk<'_> {
                 "create StorageClass {class} with provisioner {PROVISIONER}, or name one that exists: {}",
                 self.storage_classes()
             )),
-            reasons::NO_MATCHING_VOLUME => cause
-                .because(self.misfits(claim, None))
-                .fix(self.give_volume()),
+            reasons::NO_MATCHING_VOLUME => cause.because(self.misfits(claim, None)).fix(self.give_volume()),
             reasons::WAIT_FOR_FIRST_CONSUMER => {
                 let text = format!(
                     "claim/{claim_name} has no volume yet: class {class} gives one when a pod that mounts it has a \

@@ -41,8 +41,7 @@ use crate::world::{Key, World};
 /// What to do about something that is not there.
 const CHECK_NAME: &str = "check the name and the namespace (-n)";
 /// What there is something to say about.
-const ASK_ABOUT: &str =
-    "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or \
+const ASK_ABOUT: &str = "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or \
      namespace";
 
 /// Explains the object `kind` (`StatefulSet`, also as `statefulset`, `sts`, `statefulsets`) of this name.

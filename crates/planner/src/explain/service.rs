@@ -70,7 +70,9 @@ impl Walk<'_> {
 
     /// A service whose set has no pods, wanted or not yet.
     fn no_pods_of(&mut self, ns: &str, service_name: &str, set: &str) -> Cause {
-        let text = format!("service/{service_name} has nobody behind it: statefulset/{set}, whose pods it selects, ");
+        let text = format!(
+            "service/{service_name} has nobody behind it: statefulset/{set}, whose pods it selects, "
+        );
         let wanted = self.world.stateful_sets.get(ns, set).map_or(0, |set| replicas(set));
         if wanted == 0 {
             return Cause::well(text + "is to have none");

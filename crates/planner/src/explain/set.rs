@@ -1,6 +1,7 @@
 //! Sets: what their planner waits for, or what it would do next and was refused.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::Value;
 
 use super::{CHECK_NAME, Cause, Walk, flag, held_by_others};
 use crate::Planner;
@@ -9,6 +10,16 @@ use crate::plan::{Action, Plan, Waiting};
 use crate::pods::stuck;
 use crate::stateful_set::{StatefulSetPlanner, pod_revision, reasons, replicas, revision_label};
 use crate::world::Key;
+
+/// Events of a set about what became of its steps.
+const STEPS: &[&str] = &[
+    "FailedCreate",
+    "FailedDelete",
+    "FailedUpdate",
+    "SuccessfulCreate",
+    "SuccessfulDelete",
+    "SuccessfulUpdate",
+];
 
 impl Walk<'_> {
     pub(super) fn stateful_set(&mut self, namespace: &str, name: &str) -> Vec<Cause> {
@@ -45,9 +56,12 @@ impl Walk<'_> {
                 }
                 reasons::BEING_DELETED => {
                     let world = self.world;
-                    let by_namespace =
-                        world.namespaces.get("", ns).is_some_and(|namespace| is_terminating(&namespace.metadata));
-                    let namespace = by_namespace.then(|| Cause::new(format!("its namespace {ns} is being deleted")));
+                    let by_namespace = world
+                        .namespaces
+                        .get("", ns)
+                        .is_some_and(|namespace| is_terminating(&namespace.metadata));
+                    let namespace =
+                        by_namespace.then(|| Cause::new(format!("its namespace {ns} is being deleted")));
                     let cause = Cause::new(self.sentence(&waiting)).because(namespace);
                     causes.push(cause.because(held_by_others(&set.metadata)));
                 }
@@ -77,19 +91,23 @@ impl Walk<'_> {
 
     /// A step that is due all the time was tried, and refused: the event says by whom.
     fn refused(&self, namespace: &str, name: &str, plan: &Plan) -> Option<Cause> {
-        let due = plan.actions.iter().find_map(|action| match action {
-            Action::Create(object) => Some(format!(
-                "make {}/{}",
-                object["kind"].as_str().unwrap_or_default().to_lowercase(),
-                object["metadata"]["name"].as_str().unwrap_or_default()
-            )),
-            Action::Delete { target, .. } => Some(format!("delete {}", crate::objects::spoken(target))),
+        let (step, object) = plan.actions.iter().find_map(|action| match action {
+            Action::Create(object) => {
+                let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let (kind, object) =
+                    (said(&object["kind"]).to_lowercase(), said(&object["metadata"]["name"]));
+                Some((format!("make {kind}/{object}"), object))
+            }
+            Action::Delete { target, .. } => {
+                Some((format!("delete {}", crate::objects::spoken(target)), target.name.clone()))
+            }
             _ => None,
         })?;
-        let reasons = ["FailedCreate", "FailedDelete", "FailedUpdate"];
-        let event = self.event("StatefulSet", namespace, name, &reasons);
-        let cause = Cause::new(format!("statefulset/{name} is about to {due}"));
-        Some(match event.and_then(|event| event.message.as_deref()) {
+        let is_about_it = |said: &str| said.split(' ').any(|word| word == object);
+        let last = self.event_that_says("StatefulSet", namespace, name, STEPS, is_about_it);
+        let refused = last.filter(|event| event.reason.as_deref().is_some_and(|r| r.starts_with("Failed")));
+        let cause = Cause::new(format!("statefulset/{name} is about to {step}"));
+        Some(match refused.and_then(|event| event.message.as_deref()) {
             Some(message) => cause.because([Cause::new("the API refused it the last time").words(message)]),
             None => cause,
         })

@@ -58,12 +58,16 @@ impl Walk<'_> {
             }
             Refusal::HostPort(holder) => {
                 let holder = match holder {
-                    Some(held) => format!("by pod/{}{}", name(&held.metadata), flag(namespace(&held.metadata))),
+                    Some(held) => {
+                        format!("by pod/{}{}", name(&held.metadata), flag(namespace(&held.metadata)))
+                    }
                     None => "by another pod".to_owned(),
                 };
                 let ports = host_ports(pod);
-                Cause::new(format!("on node/{node_name} the host port {ports} that it wants is taken {holder}"))
-                    .fix("change containers[].ports[].hostPort, or leave it out")
+                Cause::new(format!(
+                    "on node/{node_name} the host port {ports} that it wants is taken {holder}"
+                ))
+                .fix("change containers[].ports[].hostPort, or leave it out")
             }
             Refusal::Short { resource, requested, used, capacity } => {
                 short(node_name, resource, *requested, *used, *capacity)
@@ -71,9 +75,7 @@ impl Walk<'_> {
             Refusal::VolumeElsewhere(claim) => self.volume_elsewhere(claim, node_name),
             Refusal::NoVolume(claim) => {
                 let text = format!("claim/{} finds no volume on node/{node_name}", name(&claim.metadata));
-                Cause::new(text)
-                    .because(self.misfits(claim, Some(node)))
-                    .fix(self.give_volume())
+                Cause::new(text).because(self.misfits(claim, Some(node))).fix(self.give_volume())
             }
         }
     }
@@ -89,7 +91,8 @@ impl Walk<'_> {
             ));
         };
         let home = home.to_owned();
-        let text = format!("claim/{claim_name} has its volume {volume} on node {home}, and not on {node_name}");
+        let text =
+            format!("claim/{claim_name} has its volume {volume} on node {home}, and not on {node_name}");
         let cause = Cause::new(text);
         if self.world.nodes.get("", &home).is_some() {
             // Why that one does not take the pod stands beside this.

@@ -7,6 +7,7 @@ mod containers;
 mod endings;
 mod images;
 mod nodes;
+mod page;
 mod probes;
 mod references;
 mod services;

@@ -152,10 +152,20 @@ fn a_write_that_the_api_refused_is_told_with_its_words() {
         "create Pod web-0 in StatefulSet web failed error: pods \"web-0\" is forbidden: exceeded quota: small, \
          requested: pods=1, used: pods=4, limited: pods=4",
     );
-    insta::assert_snapshot!(why_with(&sim, "sts/web", json!([refused])), @r#"
+    insta::assert_snapshot!(why_with(&sim, "sts/web", json!([refused.clone()])), @r#"
     statefulset/web is about to make pod/web-0
     └ the API refused it the last time
         create Pod web-0 in StatefulSet web failed error: pods "web-0" is forbidden: exceeded quota: small, requested: pods=1, used: pods=4, limited: pods=4
+    "#);
+    let mut done = super::warning(
+        "StatefulSet/web",
+        5,
+        "SuccessfulCreate",
+        "create Pod web-0 in StatefulSet web successful",
+    );
+    done["type"] = "Normal".into();
+    insta::assert_snapshot!(why_with(&sim, "sts/web", json!([refused, done])), @r#"
+    statefulset/web is about to make pod/web-0
     "#);
 }
 
