@@ -10,6 +10,7 @@ mod status;
 
 use std::sync::Arc;
 
+use apimachinery::labels::Selector;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -95,8 +96,12 @@ pub fn budgets_of<'w>(world: &'w World, pod: &'w Pod) -> impl Iterator<Item = &'
     budgets.filter(|budget| covers(budget, &pod.metadata))
 }
 
-/// A budget without a selector covers nothing, one with an empty selector everything.
 fn covers(budget: &PodDisruptionBudget, labelled: &ObjectMeta) -> bool {
+    selected(budget).matches(&labelled.labels)
+}
+
+/// What a budget covers: nothing when it has no selector, everything when that is empty.
+fn selected(budget: &PodDisruptionBudget) -> Selector {
     let typed = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    typed.is_some_and(|typed| selector(typed).matches(&labelled.labels))
+    typed.map_or_else(Selector::nothing, selector)
 }

@@ -9,8 +9,8 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatu
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::counts::{self, Expected};
-use super::{covers, reasons};
-use crate::objects::{is_terminating, name, namespace, selector};
+use super::{reasons, selected};
+use crate::objects::{is_terminating, name, namespace};
 use crate::plan::{Action, EventType, Plan};
 use crate::pods::is_ready;
 use crate::world::{World, object_ref, to_value};
@@ -23,10 +23,11 @@ const DISRUPTION_ALLOWED: &str = "DisruptionAllowed";
 
 /// Writes the budget's status when it says something else than before.
 pub(super) fn do_plan_status(world: &World, budget: &PodDisruptionBudget, now: Timestamp, plan: &mut Plan) {
+    let covered = selected(budget);
     let pods: Vec<&Arc<Pod>> = world
         .pods
         .in_namespace(namespace(&budget.metadata))
-        .filter(|pod| covers(budget, &pod.metadata))
+        .filter(|pod| covered.matches(&pod.metadata.labels))
         .collect();
     let expected = counts::expected(world, budget, &pods);
     let evicted = Evicted::of(budget, &pods, now);
@@ -64,13 +65,12 @@ fn do_plan_events(
             plan.record(&about, EventType::Warning, reasons::CALCULATE_EXPECTED_POD_COUNT_FAILED, message);
         }
         Ok(expected) if expected.unmanaged => {
-            let typed = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-            let selected = typed.map(|typed| selector(typed).to_string()).unwrap_or_default();
             let message = format!(
-                "Pods selected by this PodDisruptionBudget (selector: {selected}) were found to be unmanaged. As a \
+                "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a \
                  result, the status of the PDB cannot be calculated correctly, which may result in undefined \
                  behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB to an \
-                 integer value."
+                 integer value.",
+                selected(budget)
             );
             plan.record(&about, EventType::Warning, reasons::UNMANAGED_PODS, message);
         }

@@ -313,7 +313,7 @@ fn every_namespace_has_the_roots_certificates_and_gets_them_back() {
         assert_eq!(held(&sim, place), json!({"ca.crt": "first"}), "{place}");
     }
     sim.edit_in("ConfigMap", "team", "kube-root-ca.crt", |map| {
-        map["data"] = json!({"ca.crt": "forged", "more": "x"})
+        map["data"] = json!({"ca.crt": "forged", "more": "x"});
     });
     sim.remove("ConfigMap", "kube-root-ca.crt", &[]);
     sim.settle();
@@ -322,7 +322,7 @@ fn every_namespace_has_the_roots_certificates_and_gets_them_back() {
         (json!({"ca.crt": "first"}), json!({"ca.crt": "first"}))
     );
     sim.edit_in("ConfigMap", "kube-system", "kube-root-ca.crt", |map| {
-        map["data"] = json!({"ca.crt": "second"})
+        map["data"] = json!({"ca.crt": "second"});
     });
     sim.settle();
     assert_eq!(held(&sim, "team"), json!({"ca.crt": "second"}));
