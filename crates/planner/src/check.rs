@@ -2,9 +2,9 @@
 //! planner comes to its plans. Tests run it after every step, debug builds at every plan.
 //!
 //! The rules: one pod per identity, ever; no replica before its predecessors and none taken down out of order
-//! (OrderedReady); no deletion beyond `maxUnavailable`, below the partition, or against OnDelete; no claim is
-//! deleted or changed but for its owners; nothing is made for what is being deleted; nothing is done when
-//! nothing is left to do.
+//! (OrderedReady); no deletion beyond `maxUnavailable`, below the partition, while paused, or against OnDelete;
+//! below the partition nothing new; no claim is deleted or changed but for its owners, and those by its policy; no
+//! pod on a claim that goes; nothing is made for what is being deleted; nothing is done when nothing is left to do.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,8 @@ use crate::objects::selector;
 use crate::plan::{Action, ObjectRef, Plan};
 use crate::pods::{is_available, is_terminal, stuck};
 use crate::stateful_set::{
-    PAUSED, RESERVE_ORDINALS, claim_names, ordinal_of, parent_and_ordinal, pod_revision, revision_label,
+    PAUSED, RESERVE_ORDINALS, REVISION_LABEL, claim_names, ordinal_of, parent_and_ordinal, pod_name,
+    pod_revision, revision_label,
 };
 use crate::world::{Key, World};
 
@@ -59,6 +60,11 @@ fn deletions<'p>(plan: &'p Plan, kind: &'p str) -> impl Iterator<Item = &'p Obje
         Action::Delete { target, .. } if target.kind == kind => Some(target),
         _ => None,
     })
+}
+
+/// Whether the action changes whose the claim is.
+fn gives_away(action: &Action, claim: &str) -> bool {
+    matches!(action, Action::Patch { target, .. } if target.kind == "PersistentVolumeClaim" && target.name == claim)
 }
 
 impl<'w> Judge<'w> {
@@ -136,14 +142,40 @@ impl<'w> Judge<'w> {
         }
         for action in &plan.actions {
             let Action::Patch { target, patch } = action else { continue };
+            if target.kind != "PersistentVolumeClaim" {
+                continue;
+            }
             let touched =
                 |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<BTreeSet<_>>());
             let allowed = BTreeSet::from(["uid", "resourceVersion", "ownerReferences"].map(str::to_owned));
             let only_owners = touched(patch) == Some(BTreeSet::from(["metadata".to_owned()]))
                 && touched(&patch["metadata"]).is_some_and(|fields| fields.is_subset(&allowed));
-            let broken = target.kind == "PersistentVolumeClaim" && !only_owners;
-            self.blame(broken, || format!("changes more of claim {} than its owners", target.name));
+            self.blame(!only_owners, || format!("changes more of claim {} than its owners", target.name));
+            self.owners(&target.name, &patch["metadata"]["ownerReferences"]);
         }
+    }
+
+    /// A claim goes with the set, or with a pod that is scaled away, only by the retention policy.
+    fn owners(&mut self, claim: &str, owners: &Value) {
+        let policy = self.set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+        let goes_with_set = policy.and_then(|p| p.when_deleted.as_deref()) == Some("Delete");
+        let goes_when_scaled = policy.and_then(|p| p.when_scaled.as_deref()) == Some("Delete");
+        let ordinal = parent_and_ordinal(claim).map_or(-1, |(_, ordinal)| ordinal);
+        for owner in owners.as_array().into_iter().flatten() {
+            let is_set = owner["uid"].as_str() == self.set.metadata.uid.as_deref();
+            let is_pod = owner["kind"] == "Pod" && owner["name"] == pod_name(self.set, ordinal);
+            let goes_with_pod = goes_when_scaled && self.rank(ordinal).is_none();
+            let broken = (is_set && !goes_with_set) || (is_pod && !goes_with_pod);
+            self.blame(broken, || format!("lets claim {claim} go with {} against its policy", owner["name"]));
+        }
+    }
+
+    /// Whether the claim goes, or is about to go, with the pod of this name.
+    fn goes_with_pod(&self, claim: &str, pod: &str) -> bool {
+        let claim = self.world.claims.get(self.namespace(), claim);
+        let stays = claim.filter(|claim| claim.metadata.deletion_timestamp.is_none());
+        let owners = stays.and_then(|claim| claim.metadata.owner_references.as_deref()).unwrap_or_default();
+        owners.iter().any(|owner| owner.kind == "Pod" && owner.name == pod)
     }
 
     fn creations(&mut self, plan: &Plan) {
@@ -163,11 +195,32 @@ impl<'w> Judge<'w> {
                 let usable = held.map_or(new_claims.contains(claim.as_str()), |claim| {
                     claim.metadata.deletion_timestamp.is_none()
                 });
+                let usable = usable && !self.goes_with_pod(&claim, name);
                 self.blame(!usable, || format!("makes {name} without its claim {claim}"));
             }
             let skipped = self.first_unavailable().filter(|before| *before < ordinal);
             let broken = self.is_ordered() && skipped.is_some();
             self.blame(broken, || format!("makes {name} before {skipped:?} is available"));
+        }
+        self.kept_revisions(plan);
+    }
+
+    /// Below the partition pods are made again of what they were of.
+    fn kept_revisions(&mut self, plan: &Plan) {
+        let Some(current) = self.set.status.as_ref().and_then(|status| status.current_revision.as_deref())
+        else {
+            return;
+        };
+        let is_known = self.world.controller_revisions.get(self.namespace(), current).is_some();
+        for action in &plan.actions {
+            let Action::Create(pod) = action else { continue };
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let rank = parent_and_ordinal(name).and_then(|(_, ordinal)| self.rank(ordinal));
+            let is_kept = pod["kind"] == "Pod"
+                && self.partition().is_some_and(|partition| rank.is_some_and(|rank| rank < partition));
+            let revision = &pod["metadata"]["labels"][REVISION_LABEL];
+            let broken = is_known && is_kept && revision != revision_label(current);
+            self.blame(broken, || format!("makes {name} of {revision} below the partition"));
         }
     }
 
@@ -181,10 +234,17 @@ impl<'w> Judge<'w> {
             };
             let same = Some(&target.uid) == pod.metadata.uid.as_ref() && self.owns(pod);
             self.blame(!same, || format!("deletes {}, which is not the set's", target.name));
+            let ordinal = ordinal_of(self.set, pod);
+            if let Some(ordinal) = ordinal.filter(|ordinal| self.rank(*ordinal).is_some()) {
+                let claim = claim_names(self.set, ordinal).find(|c| self.goes_with_pod(c, &target.name));
+                let let_go =
+                    claim.filter(|claim| !plan.actions.iter().any(|action| gives_away(action, claim)));
+                self.blame(let_go.is_some(), || format!("deletes {} and with it {let_go:?}", target.name));
+            }
             if is_terminal(pod) {
                 continue;
             }
-            match ordinal_of(self.set, pod) {
+            match ordinal {
                 Some(ordinal) if self.rank(ordinal).is_some() => replaced.push(ordinal),
                 Some(ordinal) => condemned.push(ordinal),
                 None => self.found.push(format!("deletes {}, which has no ordinal", target.name)),
@@ -263,8 +323,13 @@ impl<'w> Judge<'w> {
         if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             return None;
         }
-        let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or(0);
-        Some(partition.into())
+        Some(self.partition().unwrap_or(0))
+    }
+
+    /// `None` where the set says nothing of it.
+    fn partition(&self) -> Option<i64> {
+        let strategy = self.set.spec.as_ref()?.update_strategy.as_ref()?;
+        strategy.rolling_update.as_ref()?.partition.map(i64::from)
     }
 
     fn max_unavailable(&self) -> i64 {

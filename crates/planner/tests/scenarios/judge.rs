@@ -135,3 +135,110 @@ fn work_for_a_set_that_is_deleted_or_done_is_found_out() {
     let found = judge(&sim, vec![make("ControllerRevision", "web-x")]);
     assert!(found.contains("though nothing is left to do"), "{found}");
 }
+
+/// A world after the story, without its pods.
+fn without_pods(sim: &Sim) -> World {
+    let mut world = sim.world.clone();
+    world.pods = planner::world::Table::default();
+    world
+}
+
+#[test]
+fn two_at_a_time_in_order_and_a_reserved_ordinal_are_found_out() {
+    let sim = after("set replicas=3");
+    let found = judge_in(&without_pods(&sim), &sim, vec![make("Pod", "web-0"), make("Pod", "web-1")]);
+    assert!(found.starts_with(r#"makes ["web-0", "web-1"] at a time"#), "{found}");
+    let sim = after("set replicas=2 parallel\n reserve 1");
+    assert_eq!(
+        judge(&sim, vec![make("Pod", "web-1")]),
+        "makes a second web-1; makes web-1, which nobody wants"
+    );
+}
+
+#[test]
+fn a_pod_that_is_not_the_sets_to_delete_is_found_out() {
+    let sim = after("set replicas=2 parallel\n ready web-0\n foreign web-7");
+    assert_eq!(judge(&sim, vec![delete(&sim, "Pod", "web-7")]), "deletes web-7, which is not the set's");
+    let gone = delete(&sim, "Pod", "web-0");
+    assert_eq!(judge_in(&without_pods(&sim), &sim, vec![gone]), "deletes web-0, which is not there");
+    let Action::Delete { mut target, .. } = delete(&sim, "Pod", "web-1") else { return };
+    target.uid = "its predecessor".into();
+    let found = judge(&sim, vec![Action::Delete { target, resource_version: None, grace_period: None }]);
+    assert!(found.starts_with("deletes web-1, which is not the set's"), "{found}");
+    let sim = after("set replicas=1\n ready web-0\n delete-set foregroundDeletion");
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-0")]);
+    assert!(found.starts_with("deletes pods of a set that is being deleted"), "{found}");
+}
+
+#[test]
+fn a_pod_that_an_update_has_no_business_with_is_found_out() {
+    let ready = "ready web-0\n ready web-1\n";
+    let sim = after(&format!("set replicas=2\n {ready}"));
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
+    assert!(found.contains("replaces 1, which is of revision web-"), "{found}");
+    let sim = after(&format!("set replicas=2\n {ready} unready web-1\n image web:2"));
+    assert_eq!(judge(&sim, vec![delete(&sim, "Pod", "web-1")]), "replaces 1, which only starts");
+    let sim = after(&format!("set replicas=2\n {ready} pause\n image web:2"));
+    let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
+    assert_eq!(found, "replaces 1, which the update strategy keeps");
+}
+
+#[test]
+fn a_new_revision_below_the_partition_is_found_out() {
+    let sim = after("set replicas=2 partition=1\n ready web-0\n ready web-1\n image web:2");
+    let mut pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "default"}});
+    let set = sim.get("StatefulSet", "default", "web").expect("the set");
+    pod["metadata"]["labels"]["controller-revision-hash"] = set["status"]["updateRevision"].clone();
+    let found = judge_in(&without_pods(&sim), &sim, vec![Action::Create(pod.clone())]);
+    assert!(found.ends_with("below the partition"), "{found}");
+    pod["metadata"]["labels"]["controller-revision-hash"] = set["status"]["currentRevision"].clone();
+    assert_eq!(judge_in(&without_pods(&sim), &sim, vec![Action::Create(pod)]), "");
+}
+
+fn owned_by(sim: &Sim, claim: &str, kind: &str, name: &str) -> Action {
+    let uid = |kind: &str, name: &str| {
+        sim.get(kind, "default", name).expect("the object")["metadata"]["uid"].clone()
+    };
+    let owner = json!([{"apiVersion": "v1", "kind": kind, "name": name, "uid": uid(kind, name)}]);
+    let Action::Delete { target, .. } = delete(sim, "PersistentVolumeClaim", claim) else {
+        panic!("a deletion names its target");
+    };
+    Action::Patch { target, patch: json!({"metadata": {"uid": "x", "ownerReferences": owner}}) }
+}
+
+#[test]
+fn a_claim_that_would_go_against_its_policy_is_found_out() {
+    let story = "claims\n ready web-0\n ready web-1";
+    let sim = after(&format!("set replicas=2 {story}"));
+    let found = judge(&sim, vec![owned_by(&sim, "data-web-1", "StatefulSet", "web")]);
+    assert_eq!(found, r#"lets claim data-web-1 go with "web" against its policy"#);
+    let found = judge(&sim, vec![owned_by(&sim, "data-web-1", "Pod", "web-1")]);
+    assert_eq!(found, r#"lets claim data-web-1 go with "web-1" against its policy"#);
+    let sim = after(&format!("set replicas=2 when-scaled=Delete {story}"));
+    let found = judge(&sim, vec![owned_by(&sim, "data-web-1", "Pod", "web-1")]);
+    assert_eq!(found, r#"lets claim data-web-1 go with "web-1" against its policy"#, "web-1 stays");
+}
+
+#[test]
+fn a_pod_on_a_claim_that_goes_with_the_last_one_is_found_out() {
+    let sim = after("set replicas=2 claims when-scaled=Delete\n ready web-0\n ready web-1\n replicas 1");
+    let mut world = sim.world.clone();
+    let mut set = (**world.stateful_sets.get("default", "web").expect("the set")).clone();
+    set.spec.as_mut().expect("a spec").replicas = Some(2);
+    world.stateful_sets.insert(set);
+    let found = judge_in(&world, &sim, vec![delete(&sim, "Pod", "web-1")]);
+    assert!(found.starts_with(r#"deletes web-1 and with it Some("data-web-1")"#), "{found}");
+    let mut pods = planner::world::Table::default();
+    pods.insert((**world.pods.get("default", "web-0").expect("web-0")).clone());
+    world.pods = pods;
+    let found = judge_in(&world, &sim, vec![make("Pod", "web-1")]);
+    assert_eq!(found, "makes web-1 without its claim data-web-1");
+}
+
+#[test]
+fn work_for_a_set_that_is_not_there_is_found_out() {
+    let sim = Sim::new();
+    assert_eq!(judge(&sim, vec![make("Pod", "web-0")]), "acts for a set that is not there");
+    assert_eq!(judge(&sim, vec![]), "");
+}
