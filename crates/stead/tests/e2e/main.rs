@@ -1,5 +1,6 @@
 //! stead end to end: the real binary, real containers, real clients. Every test has a stead of its own, with
-//! its own data directory, port, address ranges and node name, and leaves nothing behind.
+//! its own data directory, port, address ranges and node name, and leaves nothing behind; those of
+//! `stateful_sets` share one, and have a namespace each.
 //!
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
@@ -10,4 +11,5 @@ mod pods;
 mod recovery;
 mod refusals;
 mod seed_walkthrough;
+mod stateful_sets;
 mod volumes;

@@ -180,8 +180,17 @@ impl Stead {
         self.client(line).stdin(Stdio::null()).output().expect("the client runs")
     }
 
+    /// The same, in the words of another client.
+    pub(crate) fn try_run_as(&self, client: Client, line: &str) -> Output {
+        self.client_of(client, line).stdin(Stdio::null()).output().expect("the client runs")
+    }
+
     fn client(&self, line: &str) -> Command {
-        let mut command = match self.client {
+        self.client_of(self.client, line)
+    }
+
+    fn client_of(&self, client: Client, line: &str) -> Command {
+        let mut command = match client {
             Client::Stead => self.command(),
             Client::Kubectl => {
                 let mut command = Command::new("kubectl");
@@ -357,7 +366,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-fn succeeded(output: &Output, what: &str) {
+pub(super) fn succeeded(output: &Output, what: &str) {
     assert!(
         output.status.success(),
         "`{what}` failed:\n{}{}",

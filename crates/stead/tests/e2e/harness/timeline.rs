@@ -15,7 +15,7 @@ use super::PATIENCE;
 /// How often the watch is compared with a list while it catches up.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// Watches the pods of the default namespace in the background, with kube-rs.
+/// Watches the pods of a namespace in the background, with kube-rs.
 pub(crate) struct Timeline {
     seen: Arc<Seen>,
     pods: Api<Pod>,
@@ -55,8 +55,13 @@ enum What {
 }
 
 impl Timeline {
-    /// Begins to watch.
+    /// Begins to watch the default namespace.
     pub(crate) fn watch(kubeconfig: &Path) -> Self {
+        Self::watch_in(kubeconfig, "default")
+    }
+
+    /// Begins to watch a namespace.
+    pub(crate) fn watch_in(kubeconfig: &Path, namespace: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -65,7 +70,7 @@ impl Timeline {
         let config = Kubeconfig::read_from(kubeconfig).expect("stead's kubeconfig");
         let pods: Api<Pod> = runtime.block_on(async {
             let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
-            Api::default_namespaced(kube::Client::try_from(config.expect("a config")).expect("a client"))
+            Api::namespaced(kube::Client::try_from(config.expect("a config")).expect("a client"), namespace)
         });
         let first = runtime.block_on(pods.list(&ListParams::default())).expect("a list of pods");
         let seen = Arc::new(Seen::default());
