@@ -1,5 +1,7 @@
 //! Reads the logs of containers: CRI's format, tail, since, follow (`pkg/kubelet/kuberuntime/logs`).
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -14,6 +16,9 @@ use crate::inotify::{Watch, WatchFlags};
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for a slow client; reading stops while they do.
 const CHUNKS_WAITING: usize = 8;
+
+/// What a reader wakes for: more text, and that the file has lost its name to a new one because it is full.
+const WRITTEN: WatchFlags = WatchFlags::MODIFY.union(WatchFlags::ATTRIB);
 
 /// Which lines, and how (`core/v1.PodLogOptions`).
 #[derive(Clone, Debug, Default)]
@@ -52,10 +57,11 @@ async fn pump(
     ended: impl Future<Output = ()> + Send,
     sender: &mpsc::Sender<std::io::Result<Bytes>>,
 ) -> std::io::Result<()> {
-    let watch = if query.follow { Some(Watch::of(path, WatchFlags::MODIFY)?) } else { None };
+    let mut watch = if query.follow { Some(Watch::of(path, WRITTEN)?) } else { None };
     tokio::pin!(ended);
     let mut last_round = false;
     let mut file = tokio::fs::File::open(path).await?;
+    let mut next = None;
     let mut lines = Lines::new(query);
     if let Some(tail) = query.tail_lines {
         skip_to_tail(&mut file, tail).await?;
@@ -75,6 +81,17 @@ async fn pump(
                 return Ok(());
             }
         }
+        if let Some((fresh, its_watch)) = next.take() {
+            (file, watch) = (fresh, Some(its_watch));
+            continue;
+        }
+        if watch.is_some() {
+            next = successor(path, &file).await?;
+            if next.is_some() {
+                // To the end once more: from now on nothing is added to it.
+                continue;
+            }
+        }
         match &watch {
             // Everything is in the file when the end is told: one more round finds it.
             Some(watch) if !last_round => tokio::select! {
@@ -84,6 +101,22 @@ async fn pump(
             },
             _ => return Ok(()),
         }
+    }
+}
+
+/// The file that was begun after `file`, which was read to its end, was full and moved aside; with a watch that
+/// began before it was opened.
+async fn successor(path: &Path, file: &tokio::fs::File) -> std::io::Result<Option<(tokio::fs::File, Watch)>> {
+    let identity = |meta: &Metadata| (meta.dev(), meta.ino());
+    match tokio::fs::metadata(path).await {
+        Ok(now) if identity(&now) != identity(&file.metadata().await?) => {
+            let watch = Watch::of(path, WRITTEN)?;
+            Ok(Some((tokio::fs::File::open(path).await?, watch)))
+        }
+        Ok(_) => Ok(None),
+        // Removed with its pod.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -229,6 +262,27 @@ mod tests {
         file.write_all(b"2026-01-01T00:00:05Z stdout F five\n").unwrap();
         over.send(()).unwrap();
         assert_eq!(stream.try_next().await.unwrap().unwrap(), "five\n");
+        assert!(stream.try_next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn following_goes_on_in_the_file_that_comes_after_a_full_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, LOG).unwrap();
+        let (over, ended) = tokio::sync::oneshot::channel::<()>();
+        let query = LogQuery { follow: true, ..LogQuery::default() };
+        let mut stream = read(path.clone(), query, async { ended.await.unwrap() });
+        assert_eq!(stream.try_next().await.unwrap().unwrap(), "one\ntwo\nthree\n");
+        for text in ["four", "five"] {
+            // As the shim does it: the full one gets another name, and a new one its own.
+            let _ = std::fs::remove_file(dir.path().join("0.log.1"));
+            std::fs::hard_link(&path, dir.path().join("0.log.1")).unwrap();
+            std::fs::write(dir.path().join("new"), format!("2026-01-01T00:00:04Z stdout F {text}\n")).unwrap();
+            std::fs::rename(dir.path().join("new"), &path).unwrap();
+            assert_eq!(stream.try_next().await.unwrap().unwrap(), format!("{text}\n"));
+        }
+        over.send(()).unwrap();
         assert!(stream.try_next().await.unwrap().is_none());
     }
 }

@@ -12,6 +12,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Hierarchies, at};
 
+/// How many dying processes are waited for at a time, a descriptor each: a container may have more processes than
+/// its shim may open files. When these are dead the rest are looked at again.
+const WATCHED: usize = 64;
+
 impl Hierarchies {
     /// The processes of `path` and of the groups below it. Those that are dead but not yet waited for are not
     /// among them.
@@ -23,7 +27,8 @@ impl Hierarchies {
         Ok(pids)
     }
 
-    /// Kills everything in `path` and below, and hands out what tells when each of them is dead.
+    /// Kills everything in `path` and below, and hands out what tells when they are dead; of many processes, when
+    /// some of them are. Nothing comes back only when nothing is left.
     pub(crate) fn kill(&self, path: &str) -> io::Result<Vec<OwnedFd>> {
         // One write kills all of them at once, also those that are just being forked.
         if let Some(dir) = self.v2_dir(path) {
@@ -36,7 +41,9 @@ impl Hierarchies {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(fd) => {
                     let _ = pidfd_send_signal(&fd, Signal::KILL);
-                    alive.push(fd);
+                    if alive.len() < WATCHED {
+                        alive.push(fd);
+                    }
                 }
                 Err(rustix::io::Errno::SRCH) => {}
                 Err(e) => return Err(e.into()),
@@ -90,4 +97,41 @@ fn collect(dir: &Path, pids: &mut BTreeSet<i32>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    #[test]
+    fn many_processes_are_killed_with_few_descriptors() {
+        let found = Hierarchies::detect().unwrap();
+        if found.unified() {
+            // Version 2 kills all at once: none is left that would have to be watched.
+            return;
+        }
+        let found = Hierarchies { v2: None, ..found };
+        let path = format!("/stead-kill-test-{}", std::process::id());
+        found.create(&path).unwrap();
+        let dirs: Vec<_> = found.mounts().map(|mount| super::super::below(mount, &path)).collect();
+        let children: Vec<Child> = (0..2 * WATCHED)
+            .map(|_| {
+                let child = Command::new("sleep").arg("1000").spawn().unwrap();
+                for dir in &dirs {
+                    fs::write(dir.join("cgroup.procs"), child.id().to_string()).unwrap();
+                }
+                child
+            })
+            .collect();
+        assert_eq!(found.processes(&path).unwrap().len(), 2 * WATCHED);
+        let reaping =
+            std::thread::spawn(move || children.into_iter().for_each(|mut child| drop(child.wait())));
+        assert_eq!(found.kill(&path).unwrap().len(), WATCHED);
+        found.kill_and_wait(&path, Duration::from_secs(60)).unwrap();
+        assert!(found.processes(&path).unwrap().is_empty());
+        reaping.join().unwrap();
+        found.remove(&path).unwrap();
+    }
 }

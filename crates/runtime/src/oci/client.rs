@@ -66,7 +66,9 @@ impl Process {
     /// The one of these processes that leads a session, as shims do; `None` when none does or it is dead.
     pub(super) fn leader(pids: &BTreeSet<i32>) -> io::Result<Option<Self>> {
         let leads = |pid: &Pid| getsid(Some(*pid)).is_ok_and(|session| session == *pid);
-        let Some(pid) = pids.iter().filter_map(|pid| Pid::from_raw(*pid)).find(leads) else { return Ok(None) };
+        let Some(pid) = pids.iter().filter_map(|pid| Pid::from_raw(*pid)).find(leads) else {
+            return Ok(None);
+        };
         match Self::open(pid) {
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
             opened => opened.map(Some),

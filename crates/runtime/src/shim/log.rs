@@ -1,24 +1,34 @@
 //! A container's output, into a file of CRI's format: `<RFC3339Nano> <stream> <F|P> <text>`.
 //!
 //! Source: kubernetes design proposal `kubelet-cri-logging.md`; containerd `internal/cri/io/logger.go`.
+//!
+//! A file that is full is moved aside, to `<file>.1`, and a new one begun: what a container says takes at most two
+//! such files, however long it runs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 /// The longest text in one line of the file; what is longer is split, all pieces but the last marked `P`.
 const LINE_LIMIT: usize = 16 << 10;
 
+/// How large a file may become, in bytes: the kubelet's default for `containerLogMaxSize`.
+const SIZE_LIMIT: u64 = 10 << 20;
+
 /// How much is read from a pipe at once.
 const READ_SIZE: usize = 64 << 10;
 
 /// Where one container's output goes.
 pub(super) struct Log {
+    path: PathBuf,
     file: File,
+    /// Bytes in the file.
+    size: u64,
+    size_limit: u64,
     streams: Vec<Stream>,
 }
 
@@ -31,8 +41,9 @@ struct Stream {
 impl Log {
     /// Opens (or goes on with) the file at `path`.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
-        Ok(Self { file, streams: Vec::new() })
+        let file = open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, size, size_limit: SIZE_LIMIT, streams: Vec::new() })
     }
 
     /// Logs what comes out of `fd`, which does not block, as `name`.
@@ -78,9 +89,54 @@ impl Log {
             }
             false
         });
-        // A full disk must not stop the container: what cannot be written is lost.
-        let _ = self.file.write_all(&out);
+        self.write(&out);
     }
+
+    fn write(&mut self, out: &[u8]) {
+        let len = out.len() as u64;
+        if self.size > 0 && self.size + len > self.size_limit {
+            self.rotate();
+        }
+        // A full disk must not stop the container: what cannot be written is lost.
+        if self.file.write_all(out).is_ok() {
+            self.size += len;
+        }
+    }
+
+    /// Begins a new file. If that is not possible, the old one goes on, and it is tried again with the next line.
+    fn rotate(&mut self) {
+        if let Ok(file) = begin_anew(&self.path) {
+            (self.file, self.size) = (file, 0);
+        }
+    }
+}
+
+/// Puts a new file in the place of a full one. There is one at any time: a reader who hears that the old one has
+/// another name (IN_ATTRIB) finds the new one.
+fn begin_anew(path: &Path) -> io::Result<File> {
+    let (aside, fresh) = (beside(path, "1"), beside(path, "new"));
+    for leftover in [&aside, &fresh] {
+        match std::fs::remove_file(leftover) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    let file = open(&fresh)?;
+    std::fs::hard_link(path, &aside)?;
+    std::fs::rename(&fresh, path)?;
+    Ok(file)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// `<path>.<more>`.
+fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(more);
+    name.into()
 }
 
 /// Appends `text` to what `line` has begun, and writes out whatever is complete.
@@ -162,5 +218,44 @@ mod tests {
         assert_eq!(log.fds().count(), 0);
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.ends_with(" stderr P no newline\n"), "{text}");
+    }
+
+    #[test]
+    fn a_full_file_is_moved_aside_and_what_was_there_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let mut log = Log::open(&path).unwrap();
+        log.size_limit = 10;
+        log.write(b"one two three\n");
+        assert_eq!(text(&path), "one two three\n", "a line is never torn, however long");
+        log.write(b"four\n");
+        log.write(b"five\n");
+        assert_eq!(
+            (text(&beside(&path, "1")).as_str(), text(&path).as_str()),
+            ("one two three\n", "four\nfive\n")
+        );
+        // Also by a shim that goes on with a file that it found.
+        let mut log = Log::open(&path).unwrap();
+        log.size_limit = 10;
+        log.write(b"six\n");
+        assert_eq!((text(&beside(&path, "1")).as_str(), text(&path).as_str()), ("four\nfive\n", "six\n"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_moved_aside_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut log = Log::open(&path).unwrap();
+        log.size_limit = 10;
+        log.write(b"one two three\n");
+        // A folder that is not empty is in the way.
+        std::fs::create_dir_all(beside(&path, "1").join("mine")).unwrap();
+        log.write(b"four\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one two three\nfour\n");
+        std::fs::remove_dir_all(beside(&path, "1")).unwrap();
+        log.write(b"five\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "five\n");
     }
 }
