@@ -7,9 +7,11 @@
 //! failed can be run again, with all that led to it told in words.
 //!
 //! ```
-//! let outcome = simulator::simulate(7);
+//! use simulator::{Extent, simulate};
+//!
+//! let outcome = simulate(7, Extent::Brief);
 //! assert!(outcome.failure.is_none(), "{outcome}");
-//! assert_eq!(outcome.trace_hash, simulator::simulate(7).trace_hash);
+//! assert_eq!(outcome.trace_hash, simulate(7, Extent::Brief).trace_hash);
 //! ```
 
 mod chaos;
@@ -31,4 +33,4 @@ mod wire;
 mod worker;
 
 pub use log::{Failure, Outcome};
-pub use run::{simulate, simulate_aloud};
+pub use run::{Extent, simulate, simulate_aloud};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::faults::Fault;
+use crate::run::Extent;
 
 /// How many lines of the trace a failure shows.
 const SHOWN: usize = 120;
@@ -23,6 +24,8 @@ pub struct Failure {
 pub struct Outcome {
     /// What it followed from.
     pub seed: u64,
+    /// And how much was to happen.
+    pub extent: Extent,
     /// Of every request, answer and event, in order: equal for equal runs.
     pub trace_hash: u64,
     /// How long it took on the fake clock.
@@ -46,7 +49,8 @@ impl fmt::Display for Outcome {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "seed {}: {}", self.seed, failure.what)?;
-        write!(f, "once more: cargo xtask simulate --seed {}", self.seed)
+        let brief = if self.extent == Extent::Brief { " --brief" } else { "" };
+        write!(f, "once more: cargo xtask simulate --seed {}{brief}", self.seed)
     }
 }
 
@@ -104,9 +108,10 @@ impl Log {
         self.failure.is_some()
     }
 
-    pub(crate) fn outcome(&self, seed: u64, simulated: Duration) -> Outcome {
+    pub(crate) fn outcome(&self, seed: u64, extent: Extent, simulated: Duration) -> Outcome {
         Outcome {
             seed,
+            extent,
             trace_hash: self.hash,
             simulated,
             requests: self.requests,

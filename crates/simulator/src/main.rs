@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulator::{Outcome, simulate, simulate_aloud};
+use simulator::{Extent, Outcome, simulate, simulate_aloud};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -27,6 +27,9 @@ struct Args {
     /// Run this one alone, and tell all that happens
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
+    /// Let less happen in each, as the tests do
+    #[arg(long)]
+    brief: bool,
 }
 
 /// What all runs together came to.
@@ -68,8 +71,9 @@ impl Sum {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let extent = if args.brief { Extent::Brief } else { Extent::Whole };
     if let Some(seed) = args.seed {
-        let outcome = simulate_aloud(seed, |line| println!("{line}"));
+        let outcome = simulate_aloud(seed, extent, |line| println!("{line}"));
         println!(
             "trace {:016x}, {} requests, {} writes",
             outcome.trace_hash, outcome.requests, outcome.writes
@@ -81,7 +85,7 @@ fn main() -> ExitCode {
         return if outcome.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let begun = Instant::now();
-    let sum = run_all(args.from..args.from + args.seeds, begun);
+    let sum = run_all(args.from..args.from + args.seeds, extent, begun);
     sum.tell(begun);
     for (fault, count) in &sum.faults {
         println!("{count:>10} {fault}");
@@ -98,7 +102,7 @@ fn main() -> ExitCode {
 }
 
 /// One simulation per thread, and a thread for each core. After a few failures no more are begun.
-fn run_all(seeds: std::ops::Range<u64>, begun: Instant) -> Sum {
+fn run_all(seeds: std::ops::Range<u64>, extent: Extent, begun: Instant) -> Sum {
     const ENOUGH: usize = 5;
     let next = AtomicU64::new(seeds.start);
     let sum = Mutex::new((Sum::default(), begun));
@@ -111,7 +115,7 @@ fn run_all(seeds: std::ops::Range<u64>, begun: Instant) -> Sum {
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = simulate(seed);
+                    let outcome = simulate(seed, extent);
                     let mut held = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let (sum, told) = &mut *held;
                     sum.add(outcome);

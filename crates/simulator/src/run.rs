@@ -22,33 +22,58 @@ use crate::{chaos, goal, judge, kubelet};
 const ROUND: Duration = Duration::from_secs(30);
 /// How many rounds it may take: two hours, more than all back-offs together.
 const ROUNDS: u32 = 240;
-/// Nobody writes for so long when all is done.
-const QUIET: Duration = Duration::from_secs(3600);
 /// A cluster that has reached its goal may take this long to come to rest.
 const REST: Duration = Duration::from_secs(900);
 
-/// Runs a whole cluster from `seed`. Takes about a fifth of a second for some hours of its own time.
+/// How much happens in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A user who does a dozen things at the most, and ten minutes without a write at the end: for every day.
+    Brief,
+    /// Up to thirty things, and an hour without a write: for the night.
+    Whole,
+}
+
+impl Extent {
+    /// How many things the user does: at the least, and at the most.
+    pub(crate) fn steps(self) -> (u64, u64) {
+        match self {
+            Self::Brief => (4, 12),
+            Self::Whole => (8, 30),
+        }
+    }
+
+    /// Nobody writes for so long when all is done.
+    fn quiet(self) -> Duration {
+        match self {
+            Self::Brief => Duration::from_secs(600),
+            Self::Whole => Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Runs a whole cluster from `seed`.
 ///
 /// # Panics
 /// When tokio cannot make a runtime.
-pub fn simulate(seed: u64) -> Outcome {
-    start(seed, None)
+pub fn simulate(seed: u64, extent: Extent) -> Outcome {
+    start(seed, extent, None)
 }
 
 /// As [`simulate`], and tells every line of the trace as it happens.
 ///
 /// # Panics
 /// When tokio cannot make a runtime.
-pub fn simulate_aloud(seed: u64, tell: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
-    start(seed, Some(Box::new(tell)))
+pub fn simulate_aloud(seed: u64, extent: Extent, tell: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
+    start(seed, extent, Some(Box::new(tell)))
 }
 
-fn start(seed: u64, aloud: Option<Aloud>) -> Outcome {
+fn start(seed: u64, extent: Extent, aloud: Option<Aloud>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime of one thread").block_on(run(seed, aloud))
+    runtime.expect("a runtime of one thread").block_on(run(seed, extent, aloud))
 }
 
-async fn run(seed: u64, aloud: Option<Aloud>) -> Outcome {
+async fn run(seed: u64, extent: Extent, aloud: Option<Aloud>) -> Outcome {
     let sim = Sim::new(seed, aloud);
     let _bench = Bench::of(&sim);
     let mut tasks = JoinSet::new();
@@ -62,7 +87,7 @@ async fn run(seed: u64, aloud: Option<Aloud>) -> Outcome {
     }
     tasks.spawn(controllers(Arc::clone(&sim)));
     tasks.spawn(chaos::run(Arc::clone(&sim)));
-    let mut user = User::new(&sim, nodes);
+    let mut user = User::new(&sim, extent, nodes);
     user.work().await;
     sim.note("from here on nothing goes wrong any more");
     sim.calm();
@@ -72,10 +97,9 @@ async fn run(seed: u64, aloud: Option<Aloud>) -> Outcome {
         sim.fail(format!("somebody other than the user changed a set's spec at revision {revision}"));
     }
     if !sim.has_failed() {
-        rest(&sim).await;
+        rest(&sim, extent.quiet()).await;
     }
-    let outcome = sim.log().outcome(seed, sim.elapsed());
-    outcome
+    sim.log().outcome(seed, extent, sim.elapsed())
 }
 
 /// The judge hears of every write.
@@ -124,18 +148,18 @@ async fn reach_goal(sim: &Sim) {
 }
 
 /// When there is nothing left to do, nothing is done.
-async fn rest(sim: &Sim) {
+async fn rest(sim: &Sim, quiet: Duration) {
     sleep(REST).await;
     let before = sim.judge().writes;
-    sleep(QUIET).await;
+    sleep(quiet).await;
     let (after, last) = {
         let judge = sim.judge();
         (judge.writes, judge.last_write.clone())
     };
     if after != before {
+        let (writes, minutes) = (after - before, quiet.as_secs() / 60);
         sim.fail(format!(
-            "{} writes in an hour in which nothing happened, the last one to {last}",
-            after - before
+            "{writes} writes in {minutes} minutes in which nothing happened, the last one to {last}"
         ));
     } else if let Some(missing) = goal::missing(sim).await {
         sim.fail(format!("the goal was left again: {missing}"));

@@ -12,28 +12,29 @@ use tokio::time::sleep;
 
 use crate::manifests::{self, Habits};
 use crate::process::Process;
+use crate::run::Extent;
 use crate::sim::Sim;
 
 /// The sets of a run.
 const NAMES: &[&str] = &["web", "db"];
-/// How many things a user does in a run.
-const LEAST_STEPS: u64 = 8;
-const MOST_STEPS: u64 = 30;
 
 /// A user.
 pub(crate) struct User {
     sim: Arc<Sim>,
     client: Client,
     habits: Habits,
+    steps: u64,
     /// Sets that may have been given an image that does not run.
     spoilt: BTreeSet<&'static str>,
 }
 
 impl User {
-    pub(crate) fn new(sim: &Arc<Sim>, nodes: u64) -> Self {
+    pub(crate) fn new(sim: &Arc<Sim>, extent: Extent, nodes: u64) -> Self {
         let process = Arc::new(Process::person("user"));
         let habits = Habits::draw(&sim.dice, nodes);
-        Self { sim: Arc::clone(sim), client: sim.client(&process), habits, spoilt: BTreeSet::new() }
+        let (least, most) = extent.steps();
+        let steps = sim.dice.between(least, most);
+        Self { sim: Arc::clone(sim), client: sim.client(&process), habits, steps, spoilt: BTreeSet::new() }
     }
 
     /// Does what users do, until it has done enough or something is wrong.
@@ -41,8 +42,7 @@ impl User {
         for name in NAMES {
             self.post("v1", "Service", &manifests::service(name)).await;
         }
-        let steps = self.sim.dice.between(LEAST_STEPS, MOST_STEPS);
-        for _ in 0..steps {
+        for _ in 0..self.steps {
             if self.sim.has_failed() {
                 return;
             }
