@@ -98,7 +98,11 @@ pub(crate) fn cause(set: &Value) -> Option<String> {
         None => message.to_owned(),
     };
     let word = if stalled.is_some() { "stalled: " } else { "" };
-    Some(format!("{word}{message}; see: stead why sts/{name} -n {}", set.namespace()))
+    let flag = match set.namespace() {
+        "" | "default" => String::new(),
+        namespace => format!(" -n {namespace}"),
+    };
+    Some(format!("{word}{message}; see: stead why sts/{name}{flag}"))
 }
 
 fn condition<'s>(set: &'s Value, kind: &str) -> Option<&'s Value> {

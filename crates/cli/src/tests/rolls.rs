@@ -49,7 +49,7 @@ async fn a_roll_that_needs_help_says_what_for_beside_kubectls_words() {
     stead.ok(&patch(status("True", 2))).await;
     let ran = stead.run(&["rollout", "status", "sts/web", "--watch=false"]).await;
     assert_eq!((ran.out.as_str(), ran.code), ("Waiting for 1 pods to be ready...\n", 0));
-    assert_eq!(ran.err, "stalled: web-2_is_not_Ready; see: stead why sts/web -n default\n");
+    assert_eq!(ran.err, "stalled: web-2_is_not_Ready; see: stead why sts/web\n");
     let heal = async {
         stead.ok(&patch(status("False", 3))).await;
     };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use planner::stateful_set::conditions;
 use serde_json::Value;
 
-use super::objects::because;
+use super::objects::{because, stalled};
 use super::{Moment, Rank, Step, spoken};
 use crate::describe;
 
@@ -67,7 +67,7 @@ fn sentence(event: &Value) -> (String, String, Rank) {
         }
         // Its condition tells it, too.
         (conditions::STALLED, _) if about["kind"] == "StatefulSet" => {
-            return (who, format!("{reason}{}", because(&message)), Rank::Condition);
+            return (who, stalled(&message), Rank::Condition);
         }
         _ => {}
     }

@@ -65,6 +65,15 @@ pub(super) fn because(why: &str) -> String {
     }
 }
 
+/// That a set is stalled: what keeps its pod is the pod's own story, and may be told in ever new words.
+pub(super) fn stalled(message: &str) -> String {
+    let message = message.find(NOT_READY).map_or(message, |at| &message[..at + NOT_READY.len() - 1]);
+    format!("{}{}", conditions::STALLED, because(message))
+}
+
+/// What stands between a pod's name and its trouble in the message of a stalled set.
+const NOT_READY: &str = " is not Ready:";
+
 struct Told {
     who: String,
     steps: Vec<Step>,
@@ -117,7 +126,7 @@ impl Told {
         let moment = Moment::read(&condition["lastTransitionTime"]);
         let is_first = moment.zip(created).is_some_and(|(moment, created)| moment.may_be(created));
         let what = match (kind, status) {
-            (conditions::STALLED, "True") => format!("{kind}{}", because(text(&condition["message"]))),
+            (conditions::STALLED, "True") => stalled(text(&condition["message"])),
             (kind, "True") => kind.to_owned(),
             // It has never been otherwise.
             _ if is_first => return,

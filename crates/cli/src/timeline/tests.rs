@@ -302,17 +302,18 @@ fn a_sets_conditions_tell_when_it_became_available_and_when_it_stalled() {
     set["status"]["conditions"] = json!([
         of_set("Available", "True", 9000, "2 of 2 replicas are available"),
         of_set("Progressing", "False", 9000, "db-1 is not Ready: CrashLoopBackOff"),
-        of_set("Stalled", "True", 65_000, "db-1 is not Ready: CrashLoopBackOff"),
+        of_set("Stalled", "True", 65_000, "db-1 is not Ready: CrashLoopBackOff: back-off 40s"),
         of_set("BackedUp", "True", 30_000, ""),
     ]);
-    let stalled = warning("StatefulSet/db", 65_200, "Stalled", "db-1 is not Ready: CrashLoopBackOff");
+    let stalled =
+        warning("StatefulSet/db", 65_200, "Stalled", "db-1 is not Ready: CrashLoopBackOff: back-off 10s");
     insta::assert_snapshot!(told("StatefulSet/db", &[("StatefulSet", set.clone())], vec![stalled]), @r#"
     since 2026-01-02T03:04:05Z
          +0 s             statefulset/db  created
          +9 s        9 s  statefulset/db  Available
          +9 s             statefulset/db  not Progressing
         +30 s       21 s  statefulset/db  BackedUp
-    +65.200 s       35 s  statefulset/db  Stalled: db-1 is not Ready: CrashLoopBackOff
+    +65.200 s       35 s  statefulset/db  Stalled: db-1 is not Ready
     "#);
     set["status"]["conditions"][2] = of_set("Stalled", "False", 80_000, "");
     insta::assert_snapshot!(told("StatefulSet/db", &[("StatefulSet", set)], vec![]), @r#"

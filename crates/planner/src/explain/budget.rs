@@ -61,12 +61,12 @@ impl Walk<'_> {
         let text = format!("{spoken} lets no pod be evicted: {counts}");
         let cause = if unready.is_empty() { Cause::well(text) } else { Cause::new(text) };
         let cause = cause.because(unready.iter().map(|pod| self.object("Pod", ns, pod)));
-        if needed < expected {
+        if needed < expected || !unready.is_empty() {
             return cause;
         }
         cause.fix(format!(
-            "it never does: lower spec.minAvailable or raise spec.maxUnavailable (stead edit pdb {budget_name}{}), or \
-             have more replicas",
+            "it needs all that there are: lower spec.minAvailable or raise spec.maxUnavailable (stead edit pdb \
+             {budget_name}{}), or have more replicas",
             flag(ns)
         ))
     }

@@ -61,7 +61,7 @@ fn a_budget_that_needs_every_pod_never_lets_one_go() {
     pod/web-2 is Running and Ready for less than a second
     pod/web-2 cannot be evicted now
     └ poddisruptionbudget/web lets no pod be evicted: 3 of 3 are healthy, and 3 must be
-      → it never does: lower spec.minAvailable or raise spec.maxUnavailable (stead edit pdb web), or have more replicas
+      → it needs all that there are: lower spec.minAvailable or raise spec.maxUnavailable (stead edit pdb web), or have more replicas
     "#);
     let found = survey(&sim.world, &[], Some("pdb"), Some("default"), sim.now).expect("a kind");
     assert_eq!(found.waiting, [], "it is as somebody wants it");
