@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod images;
 mod instance;
+mod sabotage;
 mod schema;
 mod setup;
 mod shell;
@@ -36,6 +37,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Check the rules of the house that a program can check
     Tidy,
+    /// Break the StatefulSet planner on purpose, and show which check finds out
+    Sabotage,
     /// Make the table of field facts anew from public packages, and compare
     Schema,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Tidy => tidy::run(&root()),
+        Command::Sabotage => sabotage::run(),
         Command::Schema => schema::run(),
     };
     match result {

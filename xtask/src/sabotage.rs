@@ -1,0 +1,234 @@
+//! `cargo xtask sabotage`: breaks the StatefulSet planner on purpose, one way at a time, in a copy of the tree, and
+//! prints which check finds it out. A breakage that none finds is a hole in the tests, and an error.
+
+mod breakages;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::root;
+use breakages::{BREAKAGES, Breakage, Edit, NO_CHECKER};
+
+/// A suite of tests that a broken planner must not pass.
+struct Suite {
+    name: &'static str,
+    /// How cargo runs it.
+    tests: &'static [&'static str],
+    /// Whether the suite is asked what the planner's own checker says.
+    shows_checker: bool,
+}
+
+const SUITES: [Suite; 4] = [
+    Suite { name: "scenarios", tests: &["-p", "planner", "--test", "scenarios"], shows_checker: true },
+    Suite { name: "exhaustive", tests: &["-p", "planner", "--test", "exhaustive"], shows_checker: true },
+    Suite { name: "model", tests: &["-p", "planner", "--test", "model"], shows_checker: false },
+    Suite { name: "simulator", tests: &["-p", "simulator"], shows_checker: false },
+];
+
+/// How the checker's assertion begins in a test's output: where it stands, and the first rule that is broken.
+const CHECKER_SPEAKS: (&str, &str) = ("crates/planner/src/stateful_set/mod.rs", "left: [\"");
+
+/// Breaks the planner in every known way.
+///
+/// # Errors
+///
+/// When an edit does not apply any more or does not compile, a suite fails without a breakage, or nobody notices one.
+pub(crate) fn run() -> Result<()> {
+    let tree = Tree::copy(&root(), &root().join("target/sabotage"))?;
+    for breakage in BREAKAGES {
+        breakage.edits.iter().chain([&NO_CHECKER]).try_for_each(|edit| tree.changed(edit).map(drop))?;
+    }
+    println!("copied the tree to {}; first without a breakage", tree.root.display());
+    for suite in &SUITES {
+        tree.compile(suite)?;
+        let output = tree.test(suite)?;
+        ensure!(output.status.success(), "{} fails without a breakage:\n{}", suite.name, said(&output));
+    }
+    let mut rows = Vec::new();
+    for breakage in BREAKAGES {
+        let start = Instant::now();
+        let caught = tree.sabotage(breakage)?;
+        println!("{:>4} s  {}", start.elapsed().as_secs(), breakage.what);
+        rows.push((breakage, caught));
+    }
+    print!("{}", table(&rows));
+    let missed: Vec<&str> =
+        rows.iter().filter(|(_, caught)| !caught.by_any()).map(|(breakage, _)| breakage.what).collect();
+    ensure!(missed.is_empty(), "nobody notices: {}", missed.join("; "));
+    Ok(())
+}
+
+/// Who noticed a breakage.
+struct Caught {
+    /// What the planner's own checker said first.
+    checker: Option<String>,
+    /// By [`SUITES`], while the checker was switched off.
+    suites: [bool; SUITES.len()],
+}
+
+impl Caught {
+    fn by_any(&self) -> bool {
+        self.checker.is_some() || self.suites.contains(&true)
+    }
+}
+
+/// A copy of the tree that may be broken.
+struct Tree {
+    root: PathBuf,
+    /// Where the original is built: what is not broken need not be built again.
+    target: PathBuf,
+}
+
+impl Tree {
+    fn copy(from: &Path, to: &Path) -> Result<Self> {
+        if to.exists() {
+            fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
+        }
+        copy(from, to, &|name| !["target", ".git"].contains(&name))?;
+        Ok(Self { root: to.to_owned(), target: from.join("target") })
+    }
+
+    fn path(&self, edit: &Edit) -> PathBuf {
+        self.root.join("crates/planner/src").join(edit.file)
+    }
+
+    /// The file's text with the edit made.
+    fn changed(&self, edit: &Edit) -> Result<String> {
+        let path = self.path(edit);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let places = text.matches(edit.find).count();
+        ensure!(
+            places == 1,
+            "{} has {places} places with {:?}, not one: mend the breakage",
+            edit.file,
+            edit.find
+        );
+        Ok(text.replace(edit.find, edit.put))
+    }
+
+    /// Makes the edits, does the work, and takes the edits back.
+    fn with<T>(&self, edits: &[&Edit], work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut before = Vec::new();
+        for edit in edits {
+            let path = self.path(edit);
+            before.push((path.clone(), fs::read_to_string(&path)?));
+            fs::write(&path, self.changed(edit)?)?;
+        }
+        let done = work();
+        for (path, text) in before.into_iter().rev() {
+            fs::write(path, text)?;
+        }
+        done
+    }
+
+    fn sabotage(&self, breakage: &Breakage) -> Result<Caught> {
+        let mut edits: Vec<&Edit> = breakage.edits.iter().collect();
+        let checker = self.with(&edits, || {
+            for suite in SUITES.iter().filter(|suite| suite.shows_checker) {
+                self.compile(suite).with_context(|| breakage.what)?;
+                if let Some(rule) = checker_in(&said(&self.test(suite)?)) {
+                    return Ok(Some(rule));
+                }
+            }
+            Ok(None)
+        })?;
+        edits.push(&NO_CHECKER);
+        let suites = self.with(&edits, || {
+            let mut caught = [false; SUITES.len()];
+            for (suite, caught) in SUITES.iter().zip(&mut caught) {
+                self.compile(suite).with_context(|| breakage.what)?;
+                *caught = !self.test(suite)?.status.success();
+            }
+            Ok(caught)
+        })?;
+        Ok(Caught { checker, suites })
+    }
+
+    fn cargo(&self, suite: &Suite) -> Command {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).env("RUST_BACKTRACE", "0");
+        cargo.args(["test", "--quiet", "--locked"]).args(suite.tests);
+        cargo
+    }
+
+    fn compile(&self, suite: &Suite) -> Result<()> {
+        let output = self.cargo(suite).arg("--no-run").output().context("cannot start cargo")?;
+        if !output.status.success() {
+            bail!("it does not compile:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    fn test(&self, suite: &Suite) -> Result<Output> {
+        self.cargo(suite).output().context("cannot start cargo")
+    }
+}
+
+/// Copies a folder, but for what `is_wanted` does not want of its top.
+fn copy(from: &Path, to: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if !is_wanted(&name.to_string_lossy()) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            copy(&path, &to.join(name), &|_| true)?;
+        } else {
+            fs::copy(&path, to.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The rule that the planner's own checker says is broken, if it says so.
+fn checker_in(said: &str) -> Option<String> {
+    let mut lines = said.lines().skip_while(|line| !line.contains(CHECKER_SPEAKS.0));
+    let rule = lines.find_map(|line| line.split_once(CHECKER_SPEAKS.1))?.1;
+    Some(rule.split('"').next().unwrap_or(rule).trim_end_matches('\\').to_owned())
+}
+
+fn table(rows: &[(&Breakage, Caught)]) -> String {
+    let mut table = String::from("\n| what is broken | checker |");
+    SUITES.iter().for_each(|suite| table += &format!(" {} |", suite.name));
+    table += &format!("\n|---|---|{}\n", "---|".repeat(SUITES.len()));
+    for (breakage, caught) in rows {
+        table += &format!("| {} | {} |", breakage.what, caught.checker.as_deref().unwrap_or("–"));
+        caught.suites.iter().for_each(|caught| table += if *caught { " caught |" } else { " – |" });
+        table += "\n";
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_breakage_still_has_its_place() {
+        let tree = Tree { root: root(), target: PathBuf::new() };
+        for breakage in BREAKAGES {
+            for edit in breakage.edits.iter().chain([&NO_CHECKER]) {
+                assert_ne!(tree.changed(edit).unwrap(), "", "{}", breakage.what);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_checker_says_is_told_from_what_a_test_says() {
+        let checker = "thread 'x' panicked at crates/planner/src/stateful_set/mod.rs:108:9:\n\
+                       assertion `left == right` failed\n  left: [\"makes a second web-1\"]\n right: []\n";
+        assert_eq!(checker_in(checker).as_deref(), Some("makes a second web-1"));
+        let test = "thread 'x' panicked at crates/planner/tests/model/main.rs:50:1:\n  left: [\"another\"]\n";
+        assert_eq!(checker_in(test), None);
+    }
+}
