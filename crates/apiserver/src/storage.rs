@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use apimachinery::field::{FieldError, Path};
 use apimachinery::inject::Random;
 use apimachinery::meta::ObjectExt;
 use apimachinery::names;
@@ -166,7 +167,13 @@ impl ApiServer {
     ) -> Result<Option<MutexGuard<'_, ()>>, Status> {
         let kind = target.kind;
         // "0" asks for any version, as upstream has it.
-        if !matches!(new.resource_version(), "" | "0") && new.resource_version() != old.resource_version() {
+        if matches!(new.resource_version(), "" | "0") {
+            if !kind.strategy.allows_unconditional_update() {
+                let path = Path::new("metadata").child("resourceVersion");
+                let error = FieldError::invalid(&path, 0, "must be specified for an update");
+                return Err(Status::invalid(&kind.resource(), &target.name, &[error]));
+            }
+        } else if new.resource_version() != old.resource_version() {
             return Err(Status::stale(&kind.resource(), &target.name));
         }
         life::carry_over(kind, part, new, old)?;

@@ -169,6 +169,11 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// Whether a put may leave out which version it replaces (upstream: `AllowUnconditionalUpdate`).
+    fn allows_unconditional_update(&self) -> bool {
+        true
+    }
+
     /// What is wrong with changing the status of `old` to that of `new`: what a write of `/status` is checked for.
     fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()

@@ -227,3 +227,18 @@ async fn discovery_says_of_which_group_an_eviction_is() {
         &document["components"]["schemas"]["io.k8s.api.policy.v1.PodDisruptionBudgetSpec"]["properties"];
     assert!(spec["unhealthyPodEvictionPolicy"].is_object(), "{spec}");
 }
+
+#[tokio::test]
+async fn a_budget_is_replaced_only_by_who_says_which_version() {
+    let api = Harness::start().await;
+    let budget = json!({"metadata": {"name": "db"}, "spec": {"maxUnavailable": 1}});
+    let made = api.post(BUDGETS, &budget).await.expect(201);
+    let one = format!("{BUDGETS}/db");
+    assert_eq!(
+        api.put(&one, &budget).await.refused(422),
+        "poddisruptionbudgets.policy \"db\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for \
+         an update"
+    );
+    api.put(&one, &made).await.expect(200);
+    api.patch("merge", &one, &json!({"spec": {"maxUnavailable": 2}})).await.expect(200);
+}

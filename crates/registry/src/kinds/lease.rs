@@ -43,6 +43,11 @@ impl Strategy for Rules {
         errors
     }
 
+    /// Somebody else may have taken it meanwhile.
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }

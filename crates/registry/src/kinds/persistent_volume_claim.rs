@@ -17,7 +17,7 @@ use crate::kinds::persistent_volume::{validate_access_modes, validate_storage_am
 use crate::meta::add_finalizer;
 use crate::pod_spec;
 use crate::print::{self, AGE, NAME, UNSET, column, wide};
-use crate::value::{default_to, is_empty, object, same, set, text};
+use crate::value::{default_to, entries, is_empty, object, same, set, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -110,6 +110,19 @@ impl Strategy for Rules {
             errors.push(FieldError::forbidden(&storage, "field can not be less than status.capacity"));
         }
         check::immutable(&mut errors, &Path::new("volumeMode"), &after["volumeMode"], &before["volumeMode"]);
+        errors
+    }
+
+    /// Upstream: `ValidatePersistentVolumeClaimStatusUpdate`.
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let path = Path::new("status").child("capacity");
+        for (resource, amount) in entries(&new["status"]["capacity"]) {
+            if compare(amount, &json!("0")) == Some(Ordering::Less) {
+                let words = "must be a valid resource quantity";
+                errors.push(FieldError::invalid(&path.key(resource), amount.clone(), words));
+            }
+        }
         errors
     }
 

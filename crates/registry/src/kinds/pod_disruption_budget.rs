@@ -63,6 +63,11 @@ impl Strategy for Rules {
         errors
     }
 
+    /// An eviction may have spent some of it meanwhile.
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate_status(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
         let (mut errors, path, status) = (Errors::new(), Path::new("status"), &new["status"]);
         check::conditions(&mut errors, &path.child("conditions"), &status["conditions"]);

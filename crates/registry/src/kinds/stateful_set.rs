@@ -163,9 +163,10 @@ impl Strategy for Rules {
             check::nonnegative(&mut errors, &path.child(field), &status[*field]);
         }
         let mut at_most = |field: &str, bound: &str| {
-            if number(&status[field]) > number(&status[bound]) {
+            let count = number(&status[field]);
+            if count > number(&status[bound]) {
                 let words = format!("cannot be greater than status.{bound}");
-                errors.push(FieldError::invalid(&path.child(field), status[field].clone(), words));
+                errors.push(FieldError::invalid(&path.child(field), count, words));
             }
         };
         for field in &COUNTS[1..] {
