@@ -29,14 +29,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use cause::{Cause, Chain};
 pub use survey::{Explained, Survey, survey};
 
-use crate::Planner;
 use crate::garbage_collector::{CLUSTER_SCOPED, FOREGROUND, GarbageCollector, ORPHAN};
-use crate::namespace::NamespacePlanner;
 use crate::objects::{is_terminating, spoken};
 use crate::plan::{ObjectRef, Plan, Waiting};
-use crate::volume_binder::VolumeBinder;
 use crate::volume_binder::protection::{CLAIM_FINALIZER, VOLUME_FINALIZER};
-use crate::world::{Key, World};
+use crate::world::{Key, Object, World};
+use crate::{PLANNERS, Planner};
 
 /// What to do about something that is not there.
 const CHECK_NAME: &str = "check the name and the namespace (-n)";
@@ -158,23 +156,38 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Any other kind: what the planners that look at all kinds wait for.
+    /// Any other kind: whatever any planner says that the object waits for.
     fn other(&mut self, kind: &str, namespace: &str, name: &str) -> Cause {
         let spoken = format!("{}/{name}", kind.to_lowercase());
         let Some(object) = self.world.find(kind, namespace, name) else {
             return Cause::new(format!("{spoken} does not exist")).fix(CHECK_NAME);
         };
-        let key = Key::new(namespace, name);
-        let mut waits = match kind {
-            "Namespace" => NamespacePlanner.plan(self.world, &key, self.now).waiting_on,
-            "PersistentVolume" => VolumeBinder.plan(self.world, &key, self.now).waiting_on,
-            _ => Vec::new(),
-        };
-        waits.extend(self.garbage(kind, namespace, name).waiting_on);
-        let held = held_by_others(object.metadata())
-            .map(|held| Cause::new(format!("{spoken} is being deleted")).because([held]));
-        let cause = self.waits(waits).into_iter().next().or(held);
-        cause.unwrap_or_else(|| Cause::well(format!("{spoken} {}", self.standing(kind, name))))
+        let mut causes = self.waits(self.waits_of(&object));
+        let held = held_by_others(object.metadata());
+        causes.extend(held.map(|held| Cause::new(format!("{spoken} is being deleted")).because([held])));
+        match causes.len() {
+            0 => Cause::well(format!("{spoken} {}", self.standing(kind, name))),
+            1 => causes.remove(0),
+            _ => Cause::new(format!("{spoken} waits")).because(causes),
+        }
+    }
+
+    /// What planners say that this object waits for.
+    fn waits_of(&self, object: &Object) -> Vec<Waiting> {
+        let about = object.reference();
+        let mut waits: Vec<Waiting> = Vec::new();
+        for planner in PLANNERS {
+            let plans = planner
+                .keys(self.world, object)
+                .into_iter()
+                .map(|key| planner.plan(self.world, &key, self.now));
+            for waiting in plans.flat_map(|plan| plan.waiting_on) {
+                if waiting.who == about && !waits.contains(&waiting) {
+                    waits.push(waiting);
+                }
+            }
+        }
+        waits
     }
 
     /// How something is that waits for nothing.

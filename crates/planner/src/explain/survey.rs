@@ -11,7 +11,15 @@ use crate::garbage_collector::CLUSTER_SCOPED;
 use crate::world::World;
 
 /// The kinds that are looked at when none is named, in this order: what explains others comes first.
-const KINDS: &[&str] = &["StatefulSet", "Pod", "PersistentVolumeClaim", "Service", "PodDisruptionBudget"];
+const KINDS: &[&str] = &[
+    "StatefulSet",
+    "Deployment",
+    "ReplicaSet",
+    "Pod",
+    "PersistentVolumeClaim",
+    "Service",
+    "PodDisruptionBudget",
+];
 /// Those without a namespace, which are looked at together with all namespaces.
 const KINDS_OF_THE_CLUSTER: &[&str] = &["Namespace", "Node", "PersistentVolume"];
 
