@@ -29,13 +29,11 @@ pub(crate) fn run() -> Result<()> {
         let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         runner.run(cargo().args(clippy))
     });
-    report.step(&runner, "licences and advisories", || {
-        if shell::on_path("cargo-deny").is_none() {
-            println!("left out: cargo-deny is not installed (cargo install cargo-deny)");
-            return Ok(());
-        }
-        runner.run(cargo().args(["deny", "check"]))
-    });
+    match shell::on_path("cargo-deny") {
+        Some(_) => report.step(&runner, "advisories", || runner.run(cargo().args(["deny", "check"]))),
+        // Licences are tidy's, too.
+        None => report.skip("advisories", "cargo-deny is not installed (cargo install cargo-deny)"),
+    }
     report.step(&runner, "images", || images::ensure(&[], &places.images).map(drop));
     report.step(&runner, "tests", || tests(&runner, &places));
     report.step(&runner, "demo", || {
@@ -95,6 +93,8 @@ enum Outcome {
     Passed,
     Failed(anyhow::Error),
     LeftOut,
+    /// It could not be done here, and that is no failure; why.
+    Skipped(&'static str),
 }
 
 impl Report {
@@ -105,6 +105,10 @@ impl Report {
         }
         self.begin(name);
         self.end(work());
+    }
+
+    fn skip(&mut self, name: &'static str, why: &'static str) {
+        self.steps.push((name, Duration::ZERO, Outcome::Skipped(why)));
     }
 
     fn begin(&mut self, name: &'static str) {
@@ -139,12 +143,14 @@ impl Report {
                     format!("FAILED: {}", format!("{error:#}").lines().next().unwrap_or_default())
                 }
                 Outcome::LeftOut => "left out".to_owned(),
+                Outcome::Skipped(why) => format!("skipped: {why}"),
             };
             println!("{name:<24} {:>7.1} s  {outcome}", duration.as_secs_f64());
         }
         let total: Duration = self.steps.iter().map(|(_, duration, _)| *duration).sum();
         println!("{:<24} {:>7.1} s", "", total.as_secs_f64());
-        let passed = |(_, _, outcome): &&(_, _, Outcome)| matches!(outcome, Outcome::Passed);
+        let passed =
+            |(_, _, outcome): &&(_, _, Outcome)| matches!(outcome, Outcome::Passed | Outcome::Skipped(_));
         let failed = self.steps.iter().filter(|step| !passed(step)).map(|(name, ..)| *name);
         let failed: Vec<&str> = failed.collect();
         if failed.is_empty() {
@@ -168,6 +174,7 @@ mod tests {
             tried.push("two");
             Ok(())
         });
+        report.skip("three", "not here");
         assert_eq!(tried, ["two"]);
         assert_eq!(report.print().unwrap_err().to_string(), "not passed: one");
     }

@@ -7,6 +7,7 @@ mod dependencies;
 mod floors;
 mod house;
 mod lengths;
+mod licences;
 mod purity;
 mod source;
 mod text;
@@ -70,6 +71,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     findings.extend(unsafety::check(&sources));
     findings.extend(floors::check(&house));
     findings.extend(dependencies::check(&house));
+    findings.extend(licences::check(&house));
     findings.sort();
     findings.iter().for_each(|finding| println!("{finding}"));
     println!("{}", lengths::summary(&sources));

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::licences::{Allowed, Package};
 use crate::{cargo, shell};
 
 /// A file that belongs to the project.
@@ -30,6 +31,10 @@ pub(crate) struct House {
     pub(crate) reasons: BTreeSet<String>,
     /// The names in the workspace's table of dependencies.
     pub(crate) workspace_dependencies: BTreeSet<String>,
+    /// Everything of others that goes into the program or its tests on this kind of machine.
+    pub(crate) packages: Vec<Package>,
+    /// Their licences, by deny.toml.
+    pub(crate) allowed: Allowed,
 }
 
 /// A crate of the workspace, as cargo describes it.
@@ -83,12 +88,15 @@ impl House {
         let architecture =
             fs::read_to_string(root.join("ARCHITECTURE.md")).context("cannot read ARCHITECTURE.md")?;
         let manifest = fs::read_to_string(root.join("Cargo.toml")).context("cannot read Cargo.toml")?;
+        let deny = fs::read_to_string(root.join("deny.toml")).context("cannot read deny.toml")?;
         Ok(Self {
             files: files(root)?,
             crates: crates()?,
             floors: floors(&architecture),
             reasons: reasons(&architecture),
             workspace_dependencies: workspace_dependencies(&manifest),
+            packages: packages()?,
+            allowed: Allowed::parse(&deny),
         })
     }
 
@@ -121,6 +129,29 @@ fn crates() -> Result<Vec<Crate>> {
     let text = shell::output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Metadata = serde_json::from_str(&text).context("cannot read what cargo metadata says")?;
     Ok(metadata.packages)
+}
+
+fn packages() -> Result<Vec<Package>> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+        resolve: Resolve,
+    }
+    #[derive(Deserialize)]
+    struct Resolve {
+        nodes: Vec<Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        id: String,
+    }
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let words = ["metadata", "--format-version", "1", "--locked", "--filter-platform", &target];
+    let text = shell::output(cargo().args(words))?;
+    let metadata: Metadata = serde_json::from_str(&text).context("cannot read what cargo metadata says")?;
+    let used: BTreeSet<String> = metadata.resolve.nodes.into_iter().map(|node| node.id).collect();
+    let is_theirs = |package: &Package| package.source.is_some() && used.contains(&package.id);
+    Ok(metadata.packages.into_iter().filter(is_theirs).collect())
 }
 
 /// The cells of a table's row: `| F0 | `apimachinery` | … |`.
