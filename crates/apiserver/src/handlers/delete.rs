@@ -111,7 +111,12 @@ async fn mark(
     Ok(Stored { bytes, revision })
 }
 
-fn check_preconditions(target: &Target, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
+/// 409 when the object is not the one that the client means.
+pub(super) fn check_preconditions(
+    target: &Target,
+    object: &Value,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
     let refuse = |what: &str, wanted: &str, found: &str| {
         let fate = if what == "UID" { "deleted and then recreated" } else { "modified" };
         let why = format!(

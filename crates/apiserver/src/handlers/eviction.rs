@@ -41,6 +41,8 @@ async fn evict(api: &ApiServer, target: &Target, options: &DeleteOptions) -> Res
     let wants_version = options.resource_version.is_some();
     for _ in 0..MAX_ATTEMPTS {
         let object = codec::decode(&api.read(target).await?)?;
+        // What will be refused must not cost a budget anything.
+        delete::check_preconditions(target, &object, options)?;
         let as_it_is = || DeleteOptions {
             resource_version: Some(object.resource_version().to_owned()),
             ..options.clone()

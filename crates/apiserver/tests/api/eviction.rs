@@ -153,6 +153,32 @@ async fn more_than_one_budget_is_a_mistake() {
 }
 
 #[tokio::test]
+async fn an_eviction_of_another_pod_costs_nothing() {
+    let api = with_pod().await;
+    with_budget(&api, "db", &json!({})).await;
+    let before = budget(&api).await;
+    let refusal = evict(&api, json!({"preconditions": {"resourceVersion": "1"}})).await.refused(409);
+    assert!(refusal.ends_with("The object might have been modified"), "{refusal}");
+    evict(&api, json!({"preconditions": {"uid": "of-its-predecessor"}})).await.refused(409);
+    assert_eq!((budget(&api).await, is_evicted(&api).await), (before, false));
+    let pod = api.get(&format!("{PODS}/p")).await.expect(200);
+    let right = json!({"uid": pod["metadata"]["uid"], "resourceVersion": pod["metadata"]["resourceVersion"]});
+    evict(&api, json!({"preconditions": right})).await.expect(201);
+    assert!(is_evicted(&api).await);
+}
+
+#[tokio::test]
+async fn a_pod_that_has_not_begun_goes_without_asking() {
+    let api = Harness::start().await;
+    let mut object = pod("p");
+    object["metadata"]["labels"] = json!({"app": "db"});
+    api.post(PODS, &object).await.expect(201);
+    with_budget(&api, "db", &json!({"status": {"disruptionsAllowed": 0}})).await;
+    evict(&api, json!({})).await.expect(201);
+    api.get(&format!("{PODS}/p")).await.expect(404);
+}
+
+#[tokio::test]
 async fn a_dry_run_asks_and_pays_nothing() {
     let api = with_pod().await;
     with_budget(&api, "db", &json!({})).await;
