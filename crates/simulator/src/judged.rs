@@ -60,12 +60,16 @@ impl Planner for Judged {
                 sim.fail(format!("the {name} has forgotten: {wrong}"));
             }
         }
-        let planned = catch_unwind(AssertUnwindSafe(|| self.0.plan(world, key, now)));
+        let is_sets = name == "statefulset-controller";
+        let planned = catch_unwind(AssertUnwindSafe(|| match sim.options.sabotage.filter(|_| is_sets) {
+            Some(sabotage) => sabotage.plan(self.0.plan(&sabotage.world(world), key, now)),
+            None => self.0.plan(world, key, now),
+        }));
         let plan = planned.unwrap_or_else(|panic| {
             sim.fail(format!("the {name} panicked over {}: {}", key.name, said(&*panic)));
             Plan::default()
         });
-        if name == "statefulset-controller" {
+        if is_sets && !sim.options.unchecked {
             for wrong in check::violations(world, key, &plan, now) {
                 sim.fail(format!("the {name}'s plan for {}: {wrong}", key.name));
             }

@@ -26,6 +26,7 @@ mod machine;
 mod manifests;
 mod process;
 mod run;
+mod sabotage;
 mod sim;
 mod user;
 mod watch;
@@ -33,4 +34,5 @@ mod wire;
 mod worker;
 
 pub use log::{Failure, Outcome};
-pub use run::{Extent, simulate, simulate_aloud};
+pub use run::{Extent, simulate, simulate_aloud, simulate_broken};
+pub use sabotage::Sabotage;

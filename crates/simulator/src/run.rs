@@ -14,7 +14,8 @@ use crate::faults::Fault;
 use crate::judged::{Bench, JUDGED};
 use crate::log::Outcome;
 use crate::process::Process;
-use crate::sim::{Aloud, Sim};
+use crate::sabotage::Sabotage;
+use crate::sim::{Options, Sim};
 use crate::user::User;
 use crate::{chaos, goal, judge, kubelet};
 
@@ -57,7 +58,7 @@ impl Extent {
 /// # Panics
 /// When tokio cannot make a runtime.
 pub fn simulate(seed: u64, extent: Extent) -> Outcome {
-    start(seed, extent, None)
+    start(seed, extent, Options::default())
 }
 
 /// As [`simulate`], and tells every line of the trace as it happens.
@@ -65,16 +66,25 @@ pub fn simulate(seed: u64, extent: Extent) -> Outcome {
 /// # Panics
 /// When tokio cannot make a runtime.
 pub fn simulate_aloud(seed: u64, extent: Extent, tell: impl Fn(&str) + Send + Sync + 'static) -> Outcome {
-    start(seed, extent, Some(Box::new(tell)))
+    start(seed, extent, Options { aloud: Some(Box::new(tell)), ..Options::default() })
 }
 
-fn start(seed: u64, extent: Extent, aloud: Option<Aloud>) -> Outcome {
+/// As [`simulate`], with a planner that is broken on purpose. With `checked`, every plan is looked at before it is
+/// carried out; without, only what comes of it counts.
+///
+/// # Panics
+/// When tokio cannot make a runtime.
+pub fn simulate_broken(seed: u64, extent: Extent, sabotage: Sabotage, checked: bool) -> Outcome {
+    start(seed, extent, Options { sabotage: Some(sabotage), unchecked: !checked, ..Options::default() })
+}
+
+fn start(seed: u64, extent: Extent, options: Options) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime of one thread").block_on(run(seed, extent, aloud))
+    runtime.expect("a runtime of one thread").block_on(run(seed, extent, options))
 }
 
-async fn run(seed: u64, extent: Extent, aloud: Option<Aloud>) -> Outcome {
-    let sim = Sim::new(seed, aloud);
+async fn run(seed: u64, extent: Extent, options: Options) -> Outcome {
+    let sim = Sim::new(seed, options);
     let _bench = Bench::of(&sim);
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_all(Arc::clone(&sim)));

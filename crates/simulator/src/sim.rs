@@ -18,13 +18,22 @@ use crate::judge::Judge;
 use crate::log::Log;
 use crate::machine::Machines;
 use crate::process::Process;
+use crate::sabotage::Sabotage;
 use crate::wire::Wire;
 
 /// When every run begins, in seconds since 1970: a day in 2026.
 const EPOCH: i64 = 1_767_225_600;
 
-/// Hears every line of the trace.
-pub(crate) type Aloud = Box<dyn Fn(&str) + Send + Sync>;
+/// What a run may differ in, beside its seed.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Hears every line of the trace.
+    pub(crate) aloud: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    /// How the planner of sets is broken.
+    pub(crate) sabotage: Option<Sabotage>,
+    /// Plans are not looked at.
+    pub(crate) unchecked: bool,
+}
 
 /// A run.
 pub(crate) struct Sim {
@@ -41,12 +50,12 @@ pub(crate) struct Sim {
     begun: Instant,
     faulty: AtomicBool,
     controllers: Mutex<Option<Arc<Process>>>,
-    aloud: Option<Aloud>,
+    pub(crate) options: Options,
 }
 
 impl Sim {
     /// A cluster in which nothing runs yet. Needs a runtime with a paused clock around it.
-    pub(crate) fn new(seed: u64, aloud: Option<Aloud>) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, options: Options) -> Arc<Self> {
         let random = Random::seeded(seed);
         let dice = Dice::new(random.clone());
         let begun = Instant::now();
@@ -72,7 +81,7 @@ impl Sim {
             begun,
             faulty: AtomicBool::new(true),
             controllers: Mutex::default(),
-            aloud,
+            options,
         })
     }
 
@@ -113,7 +122,7 @@ impl Sim {
     /// Adds a line to the trace, with the time.
     pub(crate) fn note(&self, line: &str) {
         let line = format!("{:>10.3} {line}", self.elapsed().as_secs_f64());
-        if let Some(aloud) = &self.aloud {
+        if let Some(aloud) = &self.options.aloud {
             aloud(&line);
         }
         self.log().note(line);

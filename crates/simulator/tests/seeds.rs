@@ -1,6 +1,6 @@
 //! Many seeds, and one seed twice.
 
-use simulator::{Extent, simulate};
+use simulator::{Extent, Sabotage, simulate, simulate_broken};
 
 /// How many seeds every test run tries.
 const SEEDS: u64 = 100;
@@ -19,5 +19,28 @@ fn a_seed_reproduces_a_run_exactly() {
         let (first, second) = (simulate(seed, Extent::Brief), simulate(seed, Extent::Brief));
         assert_eq!(first.trace_hash, second.trace_hash);
         assert_eq!((first.requests, first.writes), (second.requests, second.writes));
+    }
+}
+
+/// What the first of some seeds that goes wrong says, with a planner broken on purpose.
+fn found(sabotage: Sabotage, checked: bool) -> String {
+    let outcomes = (0..60).map(|seed| simulate_broken(seed, Extent::Brief, sabotage, checked));
+    let failure = outcomes.into_iter().find_map(|outcome| outcome.failure);
+    failure.map_or_else(|| "nothing".to_owned(), |failure| failure.what)
+}
+
+#[test]
+fn a_plan_that_breaks_a_rule_is_seen_before_it_is_carried_out() {
+    for sabotage in Sabotage::ALL {
+        let what = found(*sabotage, true);
+        println!("{sabotage:?}: {what}");
+    }
+}
+
+#[test]
+fn a_broken_rule_is_seen_by_what_comes_of_it() {
+    for sabotage in Sabotage::ALL {
+        let what = found(*sabotage, false);
+        println!("{sabotage:?}: {what}");
     }
 }
