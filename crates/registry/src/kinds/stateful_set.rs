@@ -13,7 +13,7 @@ use crate::kinds::persistent_volume_claim;
 use crate::pod_spec;
 use crate::print::{self, AGE, NAME, column, wide};
 use crate::value::{
-    default_object, default_to, is_empty, items, number, object, object_in, objects_mut, same, text,
+    default_object, default_to, entries, is_empty, items, number, object, object_in, objects_mut, same, text,
 };
 
 /// The table's line.
@@ -38,6 +38,8 @@ const PARALLEL: &str = "Parallel";
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
 
+/// What stead's own annotations begin with.
+const OWN_PREFIX: &str = "stead.dev/";
 /// Ordinals that the set must not use: `1,4-6`.
 const RESERVE_ORDINALS: &str = "stead.dev/reserve-ordinals";
 /// Whether pods are left at their revisions: `true` or `false`.
@@ -205,6 +207,13 @@ impl Strategy for Rules {
                     .to_owned(),
             );
         }
+        let annotations = Path::new("metadata").child("annotations");
+        let strange = entries(&set["metadata"]["annotations"])
+            .map(|(key, _)| key.as_str())
+            .filter(|key| key.starts_with(OWN_PREFIX) && ![RESERVE_ORDINALS, PAUSED].contains(key));
+        warnings.extend(strange.map(|key| {
+            format!("{}: stead reads only {RESERVE_ORDINALS} and {PAUSED} of a set", annotations.key(key))
+        }));
         let pod_spec = path.child("template").child("spec");
         warnings.extend(pod_spec::pod_spec_warnings(&pod_spec, &spec["template"]["spec"]));
         warnings
