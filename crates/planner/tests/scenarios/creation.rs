@@ -35,10 +35,7 @@ fn pods_come_up_in_order_each_after_its_predecessor_is_ready() {
 #[test]
 fn a_deleted_pod_comes_back_with_its_claim_once_it_is_really_gone() {
     let story = "
-        ~ set replicas=3 claims
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3 claims
         delete web-1
         finish web-1
         ready web-1
@@ -144,8 +141,7 @@ fn an_orphan_that_fits_is_adopted_and_replaced_like_any_outdated_pod() {
 #[test]
 fn a_pod_whose_labels_no_longer_match_is_released_and_blocks_its_name() {
     let story = "
-        ~ set replicas=1
-        ~ ready web-0
+        ~ up replicas=1
         label web-0 other
         delete web-0
         finish web-0
@@ -170,8 +166,7 @@ fn a_pod_whose_labels_no_longer_match_is_released_and_blocks_its_name() {
 #[test]
 fn a_claim_that_is_being_deleted_blocks_its_pod_until_it_is_gone() {
     let story = "
-        ~ set replicas=1 claims
-        ~ ready web-0
+        ~ up replicas=1 claims
         delete-claim data-web-0
         delete web-0
         finish web-0

@@ -5,8 +5,7 @@ use crate::script::tell;
 #[test]
 fn claims_go_with_the_set_when_the_policy_says_so() {
     let story = "
-        ~ set replicas=1 claims when-deleted=Delete
-        ~ ready web-0
+        ~ up replicas=1 claims when-deleted=Delete
         delete-set
         finish web-0
     ";
@@ -28,8 +27,7 @@ fn claims_go_with_the_set_when_the_policy_says_so() {
 #[test]
 fn deleting_a_set_leaves_its_claims_and_the_next_set_finds_them() {
     let story = "
-        ~ set replicas=1 claims
-        ~ ready web-0
+        ~ up replicas=1 claims
         delete-set
         finish web-0
         set replicas=1 claims
@@ -57,8 +55,7 @@ fn deleting_a_set_leaves_its_claims_and_the_next_set_finds_them() {
 #[test]
 fn a_set_deleted_in_the_foreground_goes_after_its_pods() {
     let story = "
-        ~ set replicas=2 parallel
-        ~ ready web-0 web-1
+        ~ up replicas=2 parallel
         delete-set foregroundDeletion
         finish web-0
         finish web-1
@@ -84,8 +81,7 @@ fn a_set_deleted_in_the_foreground_goes_after_its_pods() {
 #[test]
 fn a_set_deleted_with_orphan_leaves_its_pods_to_the_next_set() {
     let story = "
-        ~ set replicas=2 parallel claims
-        ~ ready web-0 web-1
+        ~ up replicas=2 parallel claims
         delete-set orphan
         set replicas=2 parallel claims
     ";

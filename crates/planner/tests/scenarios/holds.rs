@@ -35,10 +35,7 @@ fn a_reserved_ordinal_is_skipped_and_the_count_stays() {
 #[test]
 fn reserving_an_ordinal_later_takes_that_one_pod_away_once_another_stands_in() {
     let story = "
-        ~ set replicas=3 claims
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3 claims
         reserve 1
         ready web-3
         finish web-1
@@ -95,11 +92,7 @@ fn a_partition_counts_replicas_where_ordinals_are_reserved() {
 #[test]
 fn a_pause_stops_a_rollout_where_it_is_and_pods_keep_their_revision() {
     let story = "
-        ~ set replicas=4
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
-        ~ ready web-3
+        ~ up replicas=4
         ~ image web:2
         ~ finish web-3
         ~ ready web-3

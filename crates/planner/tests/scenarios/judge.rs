@@ -75,25 +75,24 @@ fn a_pod_without_its_claim_and_one_that_nobody_wants_are_found_out() {
     let found =
         judge_in(&world, &sim, vec![make("PersistentVolumeClaim", "data-web-0"), make("Pod", "web-0")]);
     assert_eq!(found, "");
-    let sim = after("set replicas=1 parallel\n ready web-0");
+    let sim = after("up replicas=1 parallel");
     let found = judge(&sim, vec![make("Pod", "web-1")]);
     assert!(found.starts_with("makes web-1, which nobody wants"), "{found}");
 }
 
 #[test]
 fn a_deletion_out_of_order_beyond_the_budget_or_below_the_partition_is_found_out() {
-    let ready = "ready web-0\n ready web-1\n ready web-2\n";
-    let sim = after(&format!("set replicas=3\n {ready} image web:2"));
+    let sim = after("up replicas=3\n image web:2");
     // web-2 is terminating already: the budget is spent.
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
     assert_eq!(found, "replaces [1] with 1 unavailable already; 1 may be");
-    let sim = after(&format!("set replicas=3 partition=3\n {ready} image web:2"));
+    let sim = after("up replicas=3 partition=3\n image web:2");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-0")]);
     assert!(found.contains("replaces 0, which the update strategy keeps"), "{found}");
-    let sim = after(&format!("set replicas=3 on-delete\n {ready} image web:2"));
+    let sim = after("up replicas=3 on-delete\n image web:2");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-2")]);
     assert!(found.contains("replaces 2, which the update strategy keeps"), "{found}");
-    let sim = after(&format!("set replicas=3 partition=3\n {ready} image web:2"));
+    let sim = after("up replicas=3 partition=3\n image web:2");
     let mut world = sim.world.clone();
     let mut set = (**world.stateful_sets.get("default", "web").expect("the set")).clone();
     set.spec.as_mut().expect("a spec").update_strategy = None;
@@ -104,7 +103,7 @@ fn a_deletion_out_of_order_beyond_the_budget_or_below_the_partition_is_found_out
 
 #[test]
 fn a_scale_down_out_of_order_is_found_out() {
-    let sim = after("set replicas=3\n ready web-0\n ready web-1\n ready web-2\n unready web-0\n replicas 1");
+    let sim = after("up replicas=3\n unready web-0\n replicas 1");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-2")]);
     assert_eq!(found, "scales 2 down while Some(0) is not available");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
@@ -115,7 +114,7 @@ fn a_scale_down_out_of_order_is_found_out() {
 
 #[test]
 fn a_claim_that_is_deleted_or_rewritten_is_found_out() {
-    let sim = after("set replicas=1 claims\n ready web-0");
+    let sim = after("up replicas=1 claims");
     let found = judge(&sim, vec![delete(&sim, "PersistentVolumeClaim", "data-web-0")]);
     assert!(found.starts_with("deletes PersistentVolumeClaim data-web-0"), "{found}");
     let Action::Delete { target, .. } = delete(&sim, "PersistentVolumeClaim", "data-web-0") else { return };
@@ -131,7 +130,7 @@ fn work_for_a_set_that_is_deleted_or_done_is_found_out() {
     assert!(
         judge(&sim, vec![make("Pod", "web-1")]).starts_with("makes pods for a set that is being deleted")
     );
-    let sim = after("set replicas=1\n ready web-0");
+    let sim = after("up replicas=1");
     let found = judge(&sim, vec![make("ControllerRevision", "web-x")]);
     assert!(found.contains("though nothing is left to do"), "{found}");
 }
@@ -165,27 +164,26 @@ fn a_pod_that_is_not_the_sets_to_delete_is_found_out() {
     target.uid = "its predecessor".into();
     let found = judge(&sim, vec![Action::Delete { target, resource_version: None, grace_period: None }]);
     assert!(found.starts_with("deletes web-1, which is not the set's"), "{found}");
-    let sim = after("set replicas=1\n ready web-0\n delete-set foregroundDeletion");
+    let sim = after("up replicas=1\n delete-set foregroundDeletion");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-0")]);
     assert!(found.starts_with("deletes pods of a set that is being deleted"), "{found}");
 }
 
 #[test]
 fn a_pod_that_an_update_has_no_business_with_is_found_out() {
-    let ready = "ready web-0\n ready web-1\n";
-    let sim = after(&format!("set replicas=2\n {ready}"));
+    let sim = after("up replicas=2");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
     assert!(found.contains("replaces 1, which is of revision web-"), "{found}");
-    let sim = after(&format!("set replicas=2\n {ready} unready web-1\n image web:2"));
+    let sim = after("up replicas=2\n unready web-1\n image web:2");
     assert_eq!(judge(&sim, vec![delete(&sim, "Pod", "web-1")]), "replaces 1, which only starts");
-    let sim = after(&format!("set replicas=2\n {ready} pause\n image web:2"));
+    let sim = after("up replicas=2\n pause\n image web:2");
     let found = judge(&sim, vec![delete(&sim, "Pod", "web-1")]);
     assert_eq!(found, "replaces 1, which the update strategy keeps");
 }
 
 #[test]
 fn a_new_revision_below_the_partition_is_found_out() {
-    let sim = after("set replicas=2 partition=1\n ready web-0\n ready web-1\n image web:2");
+    let sim = after("up replicas=2 partition=1\n image web:2");
     let mut pod =
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "default"}});
     let set = sim.get("StatefulSet", "default", "web").expect("the set");
@@ -209,20 +207,19 @@ fn owned_by(sim: &Sim, claim: &str, kind: &str, name: &str) -> Action {
 
 #[test]
 fn a_claim_that_would_go_against_its_policy_is_found_out() {
-    let story = "claims\n ready web-0\n ready web-1";
-    let sim = after(&format!("set replicas=2 {story}"));
+    let sim = after("up replicas=2 claims");
     let found = judge(&sim, vec![owned_by(&sim, "data-web-1", "StatefulSet", "web")]);
     assert_eq!(found, r#"lets claim data-web-1 go with "web" against its policy"#);
     let found = judge(&sim, vec![owned_by(&sim, "data-web-1", "Pod", "web-1")]);
     assert_eq!(found, r#"lets claim data-web-1 go with "web-1" against its policy"#);
-    let sim = after(&format!("set replicas=2 when-scaled=Delete {story}"));
+    let sim = after("up replicas=2 claims when-scaled=Delete");
     let found = judge(&sim, vec![owned_by(&sim, "data-web-1", "Pod", "web-1")]);
     assert_eq!(found, r#"lets claim data-web-1 go with "web-1" against its policy"#, "web-1 stays");
 }
 
 #[test]
 fn a_pod_on_a_claim_that_goes_with_the_last_one_is_found_out() {
-    let sim = after("set replicas=2 claims when-scaled=Delete\n ready web-0\n ready web-1\n replicas 1");
+    let sim = after("up replicas=2 claims when-scaled=Delete\n replicas 1");
     let mut world = sim.world.clone();
     let mut set = (**world.stateful_sets.get("default", "web").expect("the set")).clone();
     set.spec.as_mut().expect("a spec").replicas = Some(2);

@@ -5,10 +5,7 @@ use crate::script::tell;
 #[test]
 fn scaling_goes_up_and_down_in_order_and_keeps_every_claim() {
     let story = "
-        ~ set replicas=3 claims
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3 claims
         replicas 5
         ready web-3
         ready web-4
@@ -106,10 +103,7 @@ fn parallel_sets_make_and_take_down_all_pods_at_once() {
 #[test]
 fn scale_down_waits_for_an_unhealthy_survivor() {
     let story = "
-        ~ set replicas=3
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3
         unready web-0
         replicas 1
         ready web-0
@@ -142,9 +136,7 @@ fn scale_down_waits_for_an_unhealthy_survivor() {
 #[test]
 fn scale_down_halts_while_all_are_unhealthy_and_lets_the_lowest_go() {
     let story = "
-        ~ set replicas=2
-        ~ ready web-0
-        ~ ready web-1
+        ~ up replicas=2
         unready web-0
         unready web-1
         replicas 0
@@ -180,10 +172,7 @@ fn scale_down_halts_while_all_are_unhealthy_and_lets_the_lowest_go() {
 #[test]
 fn a_scale_down_does_not_wait_for_pods_that_will_never_be_ready() {
     let story = "
-        ~ set replicas=3
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3
         ~ unready web-0
         ~ fail web-1
         ~ crash web-2
@@ -212,8 +201,7 @@ fn a_scale_down_does_not_wait_for_pods_that_will_never_be_ready() {
 #[test]
 fn raising_the_start_ordinal_takes_the_low_ones_down() {
     let story = "
-        ~ set replicas=2 parallel
-        ~ ready web-0 web-1
+        ~ up replicas=2 parallel
         start 1
         finish web-0
         ready web-2
@@ -237,9 +225,7 @@ fn raising_the_start_ordinal_takes_the_low_ones_down() {
 #[test]
 fn claims_of_pods_scaled_away_go_with_them_when_the_policy_says_so() {
     let story = "
-        ~ set replicas=2 claims when-scaled=Delete
-        ~ ready web-0
-        ~ ready web-1
+        ~ up replicas=2 claims when-scaled=Delete
         replicas 1
         finish web-1
         replicas 2

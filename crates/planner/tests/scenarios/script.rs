@@ -14,7 +14,8 @@ const TOLD: &[&str] = &["pod/", "claim/", "revision ", "the data of"];
 ///
 /// The first line makes the set: `set` and options (`replicas=3 claims parallel min-ready=10 start=5
 /// partition=1 max-unavailable=2 bare on-delete when-scaled=Delete when-deleted=Delete history=1`). What a line
-/// with a `~` in front leads to is not told: that is how the story begins.
+/// with a `~` in front leads to is not told: that is how the story begins. `up` is `set`, and then all pods are
+/// made Ready.
 pub(crate) fn tell(script: &str) -> String {
     let mut sim = Sim::new();
     let mut told = String::new();
@@ -49,6 +50,7 @@ pub(crate) fn perform(sim: &mut Sim, line: &str) {
         "set" => {
             sim.make(set(&rest));
         }
+        "up" => bring_up(sim, set(&rest)),
         "replicas" => sim.edit("StatefulSet", "web", |set| set["spec"]["replicas"] = number(pod)),
         "start" => {
             sim.edit("StatefulSet", "web", |set| set["spec"]["ordinals"] = json!({"start": number(pod)}));
@@ -112,6 +114,17 @@ fn annotate(sim: &mut Sim, key: &str, value: Value) {
         let held = set["metadata"]["annotations"].as_object_mut();
         held.into_iter().for_each(|held| held.retain(|_, value| !value.is_null()));
     });
+}
+
+/// Makes the set, and lets the kubelet bring up one pod after the other.
+fn bring_up(sim: &mut Sim, set: Value) {
+    let count = |value: &Value, otherwise| value.as_i64().unwrap_or(otherwise);
+    let (start, replicas) = (count(&set["spec"]["ordinals"]["start"], 0), count(&set["spec"]["replicas"], 1));
+    sim.make(set);
+    for ordinal in start..start + replicas {
+        sim.settle();
+        sim.ready(&format!("web-{ordinal}"));
+    }
 }
 
 fn number(text: &str) -> Value {

@@ -5,10 +5,7 @@ use crate::script::tell;
 #[test]
 fn an_update_rolls_from_the_last_to_the_first_each_waiting_for_the_one_before() {
     let story = "
-        ~ set replicas=3
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3
         image web:2
         finish web-2
         ready web-2
@@ -58,10 +55,7 @@ fn an_update_rolls_from_the_last_to_the_first_each_waiting_for_the_one_before() 
 #[test]
 fn a_partition_holds_the_lower_ordinals_back_even_when_they_are_deleted() {
     let story = "
-        ~ set replicas=3 partition=2
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
+        ~ up replicas=3 partition=2
         image web:2
         finish web-2
         ready web-2
@@ -136,9 +130,7 @@ fn a_partition_holds_the_lower_ordinals_back_even_when_they_are_deleted() {
 #[test]
 fn on_delete_updates_only_what_somebody_deletes() {
     let story = "
-        ~ set replicas=2 on-delete
-        ~ ready web-0
-        ~ ready web-1
+        ~ up replicas=2 on-delete
         image web:2
         delete web-1
         finish web-1
@@ -183,9 +175,7 @@ fn on_delete_updates_only_what_somebody_deletes() {
 #[test]
 fn going_back_to_the_old_template_reuses_its_revision() {
     let story = "
-        ~ set replicas=2
-        ~ ready web-0
-        ~ ready web-1
+        ~ up replicas=2
         image web:2
         finish web-1
         image web:1
@@ -226,8 +216,7 @@ fn going_back_to_the_old_template_reuses_its_revision() {
 #[test]
 fn parallel_sets_still_update_one_at_a_time() {
     let story = "
-        ~ set replicas=3 parallel
-        ~ ready web-0 web-1 web-2
+        ~ up replicas=3 parallel
         image web:2
         finish web-2
         ready web-2
@@ -256,11 +245,7 @@ fn parallel_sets_still_update_one_at_a_time() {
 #[test]
 fn max_unavailable_lets_that_many_go_at_once() {
     let story = "
-        ~ set replicas=4 max-unavailable=2
-        ~ ready web-0
-        ~ ready web-1
-        ~ ready web-2
-        ~ ready web-3
+        ~ up replicas=4 max-unavailable=2
         image web:2
         finish web-3
         finish web-2
@@ -359,9 +344,7 @@ fn unavailable_outdated_pods_of_a_parallel_set_cost_nothing() {
 #[test]
 fn a_pod_stuck_in_a_bad_rollout_is_replaced_when_the_template_is_mended() {
     let story = "
-        ~ set replicas=2
-        ~ ready web-0
-        ~ ready web-1
+        ~ up replicas=2
         image web:bad
         finish web-1
         crash web-1
@@ -446,8 +429,7 @@ fn a_pod_that_only_starts_is_left_alone_by_the_next_template() {
 #[test]
 fn history_is_cut_to_its_limit() {
     let story = "
-        ~ set replicas=1 history=1
-        ~ ready web-0
+        ~ up replicas=1 history=1
         image web:2
         finish web-0
         ready web-0
@@ -505,8 +487,7 @@ fn history_is_cut_to_its_limit() {
 #[test]
 fn without_order_a_missing_pod_is_made_at_the_revision_that_it_is_to_have() {
     let story = "
-        ~ set replicas=3 parallel bare
-        ~ ready web-0 web-1 web-2
+        ~ up replicas=3 parallel bare
         ~ image web:2
         ~ delete web-0
         finish web-0
