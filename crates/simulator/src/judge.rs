@@ -1,9 +1,11 @@
 //! Sees every write in the store's order, and says what must never be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use serde_json::Value;
 use store::Event;
+use tokio::time::Instant;
 
 use crate::process::Place;
 use crate::sim::Sim;
@@ -13,7 +15,14 @@ use crate::sim::Sim;
 struct Version {
     spec: Value,
     annotations: Value,
+    /// `status.currentRevision`.
+    current: String,
+    /// The write that made it so.
+    revision: u64,
 }
+
+/// The longest that a request is on the wire, and what it was planned on may be older still.
+const LATEST: Duration = Duration::from_secs(120);
 
 /// What the judge remembers.
 #[derive(Debug, Default)]
@@ -22,6 +31,8 @@ pub(crate) struct Judge {
     objects: BTreeMap<Place, String>,
     /// All that sets have ever been, by name.
     versions: BTreeMap<String, Vec<Version>>,
+    /// When plans were made for a set, and on which revision of it.
+    plans: BTreeMap<String, VecDeque<(Instant, u64)>>,
     /// Sets that were ever being deleted, by name.
     deleted_sets: BTreeSet<String>,
     /// Pods that have ever been Ready, by name.
@@ -133,9 +144,14 @@ impl Judge {
             self.spec_changes.insert(revision);
         }
         let annotations = new.object["metadata"]["annotations"].clone();
-        let version = Version { spec: new.object["spec"].clone(), annotations };
+        let current = new.object["status"]["currentRevision"].as_str().unwrap_or_default().to_owned();
+        let version = Version { spec: new.object["spec"].clone(), annotations, current, revision };
         let versions = self.versions.entry(name.to_owned()).or_default();
-        let is_same = |last: &Version| last.spec == version.spec && last.annotations == version.annotations;
+        let is_same = |last: &Version| {
+            last.spec == version.spec
+                && last.annotations == version.annotations
+                && last.current == version.current
+        };
         if !versions.last().is_some_and(is_same) {
             versions.push(version);
         }
@@ -144,7 +160,7 @@ impl Judge {
 
     fn see_pod(&mut self, sim: &Sim, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
         match (old, new) {
-            (None, Some(_)) => self.see_new_pod(name),
+            (None, Some(new)) => self.see_new_pod(name, new),
             (Some(old), None) => {
                 let lives = sim.machines().lives(old.meta("uid"), sim.now());
                 let has_grace = old.object["spec"]["terminationGracePeriodSeconds"] != 0;
@@ -164,22 +180,49 @@ impl Judge {
         }
     }
 
-    /// In order, a pod is made when those before it have been Ready: by what the set is, or by what it was when
-    /// the controller last heard of it.
-    fn see_new_pod(&self, name: &str) -> Verdict {
-        let Some((set, ordinal)) = planner::stateful_set::parent_and_ordinal(name) else { return Ok(()) };
-        let Some(versions) = self.versions.get(set) else { return Ok(()) };
-        let in_order = |version: &Version| {
-            version.spec["podManagementPolicy"] == "Parallel"
-                || wanted(version)
-                    .into_iter()
-                    .filter(|wanted| *wanted < ordinal)
-                    .all(|before| self.were_ready.contains(&format!("{set}-{before}")))
-        };
-        if versions.iter().any(in_order) {
-            return Ok(());
+    /// A plan for the set is made from its version of this revision.
+    pub(crate) fn planned(&mut self, set: &str, revision: u64) {
+        let plans = self.plans.entry(set.to_owned()).or_default();
+        plans.push_back((Instant::now(), revision));
+        while plans.front().is_some_and(|(at, _)| plans.len() > 1 && at.elapsed() > LATEST) {
+            plans.pop_front();
         }
-        Err(format!("pod {name} was made before those in front of it were ever Ready"))
+    }
+
+    /// What a set is, and what it was when the controllers last planned for it: they can know no better.
+    fn known_versions(&self, set: &str) -> &[Version] {
+        let versions = self.versions.get(set).map(Vec::as_slice).unwrap_or_default();
+        let plans = self.plans.get(set).into_iter().flatten();
+        let oldest = plans.map(|(_, revision)| *revision).min().unwrap_or(0);
+        let first = versions.partition_point(|version| version.revision <= oldest).saturating_sub(1);
+        &versions[first..]
+    }
+
+    /// A pod is made when it is wanted, in order when those before it have been Ready, and below the partition at
+    /// the current revision.
+    fn see_new_pod(&self, name: &str, new: &Side) -> Verdict {
+        let Some((set, ordinal)) = planner::stateful_set::parent_and_ordinal(name) else { return Ok(()) };
+        let revision = &new.object["metadata"]["labels"]["controller-revision-hash"];
+        let mut why = String::new();
+        for version in self.known_versions(set) {
+            let wanted = wanted(version);
+            let ordered = version.spec["podManagementPolicy"] != "Parallel";
+            let was_ready = |before: &&i64| self.were_ready.contains(&format!("{set}-{before}"));
+            let Some(index) = wanted.iter().position(|wanted| *wanted == ordinal) else {
+                why = format!("pod {name} was made, and nobody wants it");
+                continue;
+            };
+            let kept = version.spec["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
+            let is_kept = u64::try_from(index).is_ok_and(|index| index < kept);
+            if ordered && !wanted[..index].iter().all(|before| was_ready(&before)) {
+                why = format!("pod {name} was made before those in front of it were ever Ready");
+            } else if is_kept && !version.current.is_empty() && *revision != version.current {
+                why = format!("pod {name}, which the partition keeps, was made at revision {revision}");
+            } else {
+                return Ok(());
+            }
+        }
+        if why.is_empty() { Ok(()) } else { Err(why) }
     }
 
     /// A claim goes when the user says so, or a policy.

@@ -61,6 +61,10 @@ impl Planner for Judged {
             }
         }
         let is_sets = name == "statefulset-controller";
+        if let Some(set) = world.stateful_sets.get(&key.namespace, &key.name).filter(|_| is_sets) {
+            let revision = set.metadata.resource_version.as_deref().and_then(|v| v.parse().ok());
+            sim.judge().planned(&key.name, revision.unwrap_or(0));
+        }
         let planned = catch_unwind(AssertUnwindSafe(|| match sim.options.sabotage.filter(|_| is_sets) {
             Some(sabotage) => sabotage.plan(self.0.plan(&sabotage.world(world), key, now)),
             None => self.0.plan(world, key, now),

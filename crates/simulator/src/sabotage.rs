@@ -20,15 +20,6 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::ForgetsTermination,
-        Self::ForgetsPartition,
-        Self::ForgetsOrder,
-        Self::ForgetsRetention,
-        Self::ForgetsGrace,
-    ];
-
     /// The world as the broken planner sees it.
     pub(crate) fn world(self, world: &World) -> World {
         let mut world = world.clone();

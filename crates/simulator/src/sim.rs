@@ -24,11 +24,13 @@ use crate::wire::Wire;
 /// When every run begins, in seconds since 1970: a day in 2026.
 const EPOCH: i64 = 1_767_225_600;
 
+/// Hears every line of the trace.
+pub(crate) type Aloud = Box<dyn Fn(&str) + Send + Sync>;
+
 /// What a run may differ in, beside its seed.
 #[derive(Default)]
 pub(crate) struct Options {
-    /// Hears every line of the trace.
-    pub(crate) aloud: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    pub(crate) aloud: Option<Aloud>,
     /// How the planner of sets is broken.
     pub(crate) sabotage: Option<Sabotage>,
     /// Plans are not looked at.

@@ -31,16 +31,27 @@ fn found(sabotage: Sabotage, checked: bool) -> String {
 
 #[test]
 fn a_plan_that_breaks_a_rule_is_seen_before_it_is_carried_out() {
-    for sabotage in Sabotage::ALL {
-        let what = found(*sabotage, true);
-        println!("{sabotage:?}: {what}");
+    for sabotage in [
+        Sabotage::ForgetsTermination,
+        Sabotage::ForgetsPartition,
+        Sabotage::ForgetsOrder,
+        Sabotage::ForgetsRetention,
+    ] {
+        let what = found(sabotage, true);
+        assert!(what.starts_with("the statefulset-controller's plan for "), "{sabotage:?}: {what}");
     }
 }
 
 #[test]
 fn a_broken_rule_is_seen_by_what_comes_of_it() {
-    for sabotage in Sabotage::ALL {
-        let what = found(*sabotage, false);
-        println!("{sabotage:?}: {what}");
+    // Nothing comes of a second pod of one name: the API has one at the most.
+    for (sabotage, expected) in [
+        (Sabotage::ForgetsPartition, "which the partition keeps"),
+        (Sabotage::ForgetsOrder, "before those in front of it were ever Ready"),
+        (Sabotage::ForgetsRetention, "neither the user nor a policy asked for it"),
+        (Sabotage::ForgetsGrace, "gone from the API while its processes live"),
+    ] {
+        let what = found(sabotage, false);
+        assert!(what.contains(expected), "{sabotage:?}: {what}");
     }
 }
