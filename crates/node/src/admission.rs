@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use planner::Key;
 use planner::scheduler::{Rejection, admit};
 
@@ -44,7 +44,7 @@ pub(crate) struct Admission {
 #[derive(Default)]
 struct State {
     /// By uid, until nothing of them runs.
-    taken: HashMap<String, Arc<Pod>>,
+    taken: HashMap<String, Arc<Handle>>,
     /// Those that ask again later, by uid.
     waiting: HashMap<String, Arc<Handle>>,
     refused: HashMap<Key, Refusals>,
@@ -57,9 +57,8 @@ struct Refusals {
 
 impl Admission {
     /// Takes a pod without a question: it runs here already.
-    pub(crate) fn take(&self, pod: Arc<Pod>) {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        self.lock().taken.insert(uid, pod);
+    pub(crate) fn take(&self, handle: &Arc<Handle>) {
+        self.lock().taken.insert(handle.uid.clone(), Arc::clone(handle));
     }
 
     /// Decides on the pod of a worker. A node of which nothing is known takes all.
@@ -69,12 +68,12 @@ impl Admission {
         if state.taken.contains_key(&handle.uid) {
             return Verdict::Taken;
         }
-        let others = state.taken.values().map(|pod| &**pod);
-        let answer = node.map_or(Ok(()), |node| admit(node, others, &pod));
+        let others: Vec<_> = state.taken.values().filter(|o| !o.is_over()).map(|o| o.pod()).collect();
+        let answer = node.map_or(Ok(()), |node| admit(node, others.iter().map(|o| &**o), &pod));
         let Err(rejection) = answer else {
             state.waiting.remove(&handle.uid);
             state.refused.remove(&handle.key);
-            state.taken.insert(handle.uid.clone(), pod);
+            state.taken.insert(handle.uid.clone(), Arc::clone(handle));
             return Verdict::Taken;
         };
         let rest = state.pause(&handle.key, now);
@@ -166,9 +165,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_has_ended_has_nothing_any_more() {
+        let asked = Asked::new();
+        let first = handle("first", "1");
+        asked.admission.take(&first);
+        let mut ended = (*first.pod()).clone();
+        let phase = Some("Succeeded".to_owned());
+        ended.status = Some(k8s_openapi::api::core::v1::PodStatus { phase, ..Default::default() });
+        first.update(Arc::new(ended));
+        assert_eq!(asked.ask(&handle("second", "2")), Verdict::Taken);
+    }
+
+    #[test]
     fn a_name_is_refused_again_only_after_a_pause_that_grows() {
         let mut asked = Asked::new();
-        asked.admission.take(handle("first", "1").pod());
+        asked.admission.take(&handle("first", "1"));
         let mut pauses = Vec::new();
         assert!(asked.is_refused(&handle("second", "2")), "the first time at once");
         for uid in 3..12 {
@@ -187,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_woken_and_taken_when_the_port_becomes_free() {
         let asked = Asked::new();
-        asked.admission.take(handle("first", "1").pod());
+        asked.admission.take(&handle("first", "1"));
         assert!(asked.is_refused(&handle("second", "2")));
         let again = handle("second", "3");
         assert!(matches!(asked.ask(&again), Verdict::Later(_)));

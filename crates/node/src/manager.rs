@@ -190,10 +190,11 @@ impl Manager {
             return Arc::clone(handle);
         }
         let found = lock(&self.found).remove(&uid).map(|sandbox| sandbox.pid);
-        if found.is_some() || has_begun(&pod) {
-            self.host.admission.take(Arc::clone(&pod));
-        }
+        let ran_before = found.is_some() || has_begun(&pod);
         let handle = Handle::new(pod);
+        if ran_before {
+            self.host.admission.take(&handle);
+        }
         if workers.values().any(|other| other.key == handle.key) {
             handle.set_predecessor(true);
         }

@@ -264,6 +264,8 @@ impl Worker {
             return Err("its sandbox is still there".to_owned());
         }
         pod_volumes::forget(&self.host, &self.handle.uid).await.map_err(|e| e.to_string())?;
+        // Before the API tells others that there is room.
+        self.host.admission.release(&self.handle.uid);
         if self.handle.is_removed() {
             return Ok(true);
         }

@@ -11,7 +11,7 @@ impl Worker {
     /// What the node says to the pod. One that is going, has ended or has to wait for a former pod of its name
     /// is not asked about: nothing of it is begun.
     pub(super) fn admit(&self, pod: &Pod) -> Verdict {
-        let is_over = self.has_ended(pod);
+        let is_over = self.handle.is_over();
         let going = self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some();
         if is_over {
             self.host.admission.release(&self.handle.uid);
@@ -31,12 +31,5 @@ impl Worker {
             lock(&self.state).verdict = Some(verdict.clone());
         }
         verdict
-    }
-
-    /// Whether the pod has Succeeded or Failed, and nothing of it runs any more.
-    fn has_ended(&self, pod: &Pod) -> bool {
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-            && !self.handle.records.borrow().iter().any(|record| record.is_alive())
     }
 }

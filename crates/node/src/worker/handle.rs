@@ -70,6 +70,13 @@ impl Handle {
         self.removed.load(Ordering::Acquire)
     }
 
+    /// Whether the pod has Succeeded or Failed, and nothing of it runs any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let pod = self.pod();
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed")) && !self.records.borrow().iter().any(Record::is_alive)
+    }
+
     /// Whether a former pod of the same name still has processes.
     pub(crate) fn set_predecessor(&self, present: bool) {
         self.predecessor.store(present, Ordering::Release);

@@ -210,3 +210,41 @@ fn two_steads_on_one_machine_do_not_see_each_other() {
     let said = counted(&second, "counter");
     counts_past(&second, "counter", said);
 }
+
+#[test]
+fn a_pod_that_was_ended_with_stead_is_not_ready_when_stead_is_up_again() {
+    let folder = shared();
+    let mut stead = Stead::start("recovery-down", &["busybox"]);
+    // It is Ready as long as there is a file that does not outlive the container.
+    let probe = "readinessProbe: {exec: {command: [test, -f, /ok]}, periodSeconds: 1, failureThreshold: 1}, ";
+    let held = pod("held", "trap exit TERM; sleep 1000000 & wait", folder.path(), "Always")
+        .replace("volumeMounts:", &format!("{probe}volumeMounts:"));
+    stead.apply(&held);
+    stead.wait("jsonpath={.status.phase}=Running", "pod/held");
+    stead.shell("held", "touch /ok");
+    stead.wait("condition=Ready", "pod/held");
+    stead.down();
+    stead.up();
+    assert_eq!(container(&stead, "held", "ready"), "false", "the first answer is true already");
+    stead.wait("jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/held");
+    stead.wait("jsonpath={.status.phase}=Running", "pod/held");
+    stead.shell("held", "touch /ok");
+    stead.wait("condition=Ready", "pod/held");
+}
+
+#[test]
+fn a_node_that_is_deleted_registers_again_and_its_pods_run_on() {
+    let folder = shared();
+    let stead = Stead::start("recovery-node", &["busybox"]);
+    stead.apply(&pod("counter", COUNT, folder.path(), "Always"));
+    stead.wait("condition=Ready", "pod/counter");
+    let (id, node) =
+        (container(&stead, "counter", "containerID"), stead.field("nodes", ".items[0].metadata.uid"));
+    stead.run("delete node recovery-node");
+    stead.wait("create", "node/recovery-node");
+    stead.wait("condition=Ready", "node/recovery-node");
+    assert_ne!(stead.field("nodes", ".items[0].metadata.uid"), node, "it is another");
+    stead.apply(&pod("next", COUNT, folder.path(), "Always"));
+    stead.wait("condition=Ready", "pod/next");
+    assert_eq!(container(&stead, "counter", "containerID"), id);
+}

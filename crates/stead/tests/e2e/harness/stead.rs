@@ -160,6 +160,13 @@ impl Stead {
         assert!(daemon.wait().expect("stead ended").success(), "stead ends in good order");
     }
 
+    /// Stops stead and its pods; the state stays.
+    pub(crate) fn down(&mut self) {
+        self.stop();
+        let output = self.command().arg("down").output().expect("stead runs");
+        succeeded(&output, "down");
+    }
+
     /// Runs a command line, split at blanks; single quotes hold words together. Answers with what it says.
     pub(crate) fn run(&self, line: &str) -> String {
         let output = self.try_run(line);
