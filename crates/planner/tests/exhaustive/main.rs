@@ -58,7 +58,9 @@ static TRANSITIONS: AtomicUsize = AtomicUsize::new(0);
 /// Searches, and makes sure that there was something to search.
 fn explore(config: &Config, at_least: usize) {
     let start = Instant::now();
-    let found = search(config);
+    let Some(found) = search(config) else {
+        return println!("{}: given up, because another search has failed", config.name);
+    };
     let seconds = start.elapsed().as_secs_f64();
     let Visited { states, transitions } = found;
     let in_all = STATES.fetch_add(states, Ordering::Relaxed) + states;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::events::{Event, events, progress};
 use crate::rules;
@@ -70,20 +71,38 @@ struct Search {
     transitions: usize,
 }
 
-/// Visits every state, and says how many there were.
-pub(crate) fn search(config: &Config) -> Visited {
+/// Whether a search has failed: one trace is enough, and the others need not go on.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Notes when a search panics, wherever.
+struct Watch;
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            FAILED.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Visits every state, and says how many there were; `None` when another search has failed meanwhile.
+pub(crate) fn search(config: &Config) -> Option<Visited> {
+    let _watch = Watch;
     let mut search =
         Search { stage: Stage::new(config), nodes: Vec::new(), index: HashMap::new(), transitions: 0 };
     search.visit(State::new(config), 0, Step::Start);
     let mut next = 0;
     while next < search.nodes.len() {
+        if FAILED.load(Ordering::Relaxed) {
+            return None;
+        }
         search.expand(next);
         next += 1;
     }
     for first in 0..FIRST.len() {
         search.check_peace(first);
     }
-    Visited { states: search.nodes.len(), transitions: search.transitions }
+    Some(Visited { states: search.nodes.len(), transitions: search.transitions })
 }
 
 impl Search {
