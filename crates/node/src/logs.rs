@@ -278,7 +278,8 @@ mod tests {
             // As the shim does it: the full one gets another name, and a new one its own.
             let _ = std::fs::remove_file(dir.path().join("0.log.1"));
             std::fs::hard_link(&path, dir.path().join("0.log.1")).unwrap();
-            std::fs::write(dir.path().join("new"), format!("2026-01-01T00:00:04Z stdout F {text}\n")).unwrap();
+            std::fs::write(dir.path().join("new"), format!("2026-01-01T00:00:04Z stdout F {text}\n"))
+                .unwrap();
             std::fs::rename(dir.path().join("new"), &path).unwrap();
             assert_eq!(stream.try_next().await.unwrap().unwrap(), format!("{text}\n"));
         }

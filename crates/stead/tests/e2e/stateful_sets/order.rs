@@ -105,6 +105,25 @@ fn parallel_sets_scale_at_once_whatever_the_pods_health() {
 }
 
 #[test]
+fn one_replica_that_cannot_be_made_holds_up_no_other_of_a_parallel_set() {
+    let home = Home::new("order-foreign");
+    home.create::<Pod>(json!({"metadata": {"name": "db-1"},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [plain()]}}));
+    // The one that is missing counts against the update's budget.
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}});
+    let more = json!({"podManagementPolicy": "Parallel", "updateStrategy": strategy});
+    home.create::<StatefulSet>(with(set("db", 3, plain()), more));
+    ready(&home, "db-0");
+    ready(&home, "db-2");
+    home.run("scale sts db --replicas=4");
+    ready(&home, "db-3");
+    home.patch::<StatefulSet>("db", &version("2"));
+    home.until_one("db-3", "it is updated", |pod: &Pod| version_of(pod) == "2" && is_ready(pod));
+    home.delete::<Pod>("db-1");
+    complete(&home, "db");
+}
+
+#[test]
 fn a_pod_that_the_node_refuses_for_its_host_port_is_made_again_until_the_port_is_free() {
     let home = Home::new("order-port");
     let mut container = plain();

@@ -6,6 +6,33 @@ use k8s_openapi::api::core::v1::Pod;
 use super::*;
 use crate::harness::Home;
 
+#[test]
+fn every_replica_has_a_name_a_place_and_a_disk_of_its_own_and_finds_them_again() {
+    let home = Home::new("own-identity");
+    home.create::<StatefulSet>(with_claims(set("db", 3, plain())));
+    complete(&home, "db");
+    for ordinal in 0..3 {
+        let (name, ordinal) = (format!("db-{ordinal}"), ordinal.to_string());
+        let pod = home.get::<Pod>(&name);
+        let label = |key: &str| pod.metadata.labels.as_ref().unwrap()[key].as_str();
+        assert_eq!(label("statefulset.kubernetes.io/pod-name"), name);
+        assert_eq!(label("apps.kubernetes.io/pod-index"), ordinal);
+        let spec = pod.spec.as_ref().unwrap();
+        assert_eq!((spec.hostname.as_deref(), spec.subdomain.as_deref()), (Some(&*name), Some("db")));
+        assert_eq!(home.run(&format!("exec {name} -- hostname")).trim(), name);
+        let told = home.run(&format!("exec {name} -- hostname -f"));
+        assert_eq!(told.trim(), format!("{name}.db.own-identity.svc.cluster.local"));
+        home.run(&format!("exec {name} -- sh -c 'hostname >> /data/id'"));
+    }
+    home.run("scale sts db --replicas=0");
+    home.until("no pod is left", |all: &Objects<Pod>| all.is_empty());
+    home.run("scale sts db --replicas=3");
+    complete(&home, "db");
+    for name in ["db-0", "db-1", "db-2"] {
+        assert_eq!(home.run(&format!("exec {name} -- cat /data/id")).trim(), name);
+    }
+}
+
 fn owner(pod: &Pod) -> Option<&str> {
     let owners = pod.metadata.owner_references.as_ref()?;
     owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())

@@ -1,7 +1,7 @@
 //! Claims: who keeps them, and who takes them along.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim as Claim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, PersistentVolumeClaim as Claim, Pod};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
@@ -82,4 +82,25 @@ fn a_pending_pod_whose_claim_is_deleted_gets_another() {
     let label = json!({"metadata": {"labels": {"test/home": home.namespace()}}});
     home.ask(nodes.patch(&node, &PatchParams::default(), &Patch::Merge(&label)));
     complete(&home, "db");
+}
+
+#[test]
+fn a_claim_of_somebody_else_is_left_alone_whatever_the_policy_says() {
+    let home = Home::new("claims-foreign");
+    home.create::<StatefulSet>(retaining("db", 2, "Delete", "Delete"));
+    complete(&home, "db");
+    let other: ConfigMap = home.create(json!({"metadata": {"name": "other"}}));
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "controller": true,
+        "uid": other.metadata.uid});
+    home.patch::<Claim>("data-db-1", &json!({"metadata": {"ownerReferences": [owner]}}));
+    home.run("delete pod db-1");
+    home.until("it is told", |all: &Objects<Event>| {
+        all.values().any(|event| event.reason.as_deref() == Some("ConflictingController"))
+    });
+    complete(&home, "db");
+    home.run("scale sts db --replicas=0");
+    home.until("no pod is left", |all: &Objects<Pod>| all.is_empty());
+    claims(&home, &["data-db-1"]);
+    home.run("delete sts db");
+    claims(&home, &["data-db-1"]);
 }
