@@ -38,7 +38,7 @@ enum Command {
     /// Check the rules of the house that a program can check
     Tidy,
     /// Break the StatefulSet planner on purpose, and show which check finds out
-    Sabotage,
+    Sabotage(sabotage::Args),
     /// Make the table of field facts anew from public packages, and compare
     Schema,
 }
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Tidy => tidy::run(&root()),
-        Command::Sabotage => sabotage::run(),
+        Command::Sabotage(args) => sabotage::run(&args),
         Command::Schema => schema::run(),
     };
     match result {

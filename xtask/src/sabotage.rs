@@ -32,18 +32,32 @@ const SUITES: [Suite; 4] = [
 /// How the checker's assertion begins in a test's output: where it stands, and the first rule that is broken.
 const CHECKER_SPEAKS: (&str, &str) = ("crates/planner/src/stateful_set/mod.rs", "left: [\"");
 
+/// What the copy's packages have behind their version: what is built of them is never taken for the tree's own.
+const VERSION_SUFFIX: &str = "-sabotage";
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these suites: scenarios, exhaustive, model, simulator
+    #[arg(value_name = "SUITE", value_parser = SUITES.map(|suite| suite.name))]
+    suites: Vec<String>,
+}
+
 /// Breaks the planner in every known way.
 ///
 /// # Errors
 ///
 /// When an edit does not apply any more or does not compile, a suite fails without a breakage, or nobody notices one.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let is_asked =
+        |suite: &&Suite| args.suites.is_empty() || args.suites.iter().any(|name| name == suite.name);
+    let suites: Vec<&Suite> = SUITES.iter().filter(is_asked).collect();
     let tree = Tree::copy(&root(), &root().join("target/sabotage"))?;
     for breakage in BREAKAGES {
         breakage.edits.iter().chain([&NO_CHECKER]).try_for_each(|edit| tree.changed(edit).map(drop))?;
     }
     println!("copied the tree to {}; first without a breakage", tree.root.display());
-    for suite in &SUITES {
+    for suite in &suites {
         tree.compile(suite)?;
         let output = tree.test(suite)?;
         ensure!(output.status.success(), "{} fails without a breakage:\n{}", suite.name, said(&output));
@@ -51,11 +65,11 @@ pub(crate) fn run() -> Result<()> {
     let mut rows = Vec::new();
     for breakage in BREAKAGES {
         let start = Instant::now();
-        let caught = tree.sabotage(breakage)?;
-        println!("{:>4} s  {}", start.elapsed().as_secs(), breakage.what);
+        let caught = tree.sabotage(breakage, &suites)?;
+        println!("{} ({} s)", row(breakage, &caught), start.elapsed().as_secs());
         rows.push((breakage, caught));
     }
-    print!("{}", table(&rows));
+    print!("{}", table(&suites, &rows));
     let missed: Vec<&str> =
         rows.iter().filter(|(_, caught)| !caught.by_any()).map(|(breakage, _)| breakage.what).collect();
     ensure!(missed.is_empty(), "nobody notices: {}", missed.join("; "));
@@ -66,8 +80,8 @@ pub(crate) fn run() -> Result<()> {
 struct Caught {
     /// What the planner's own checker said first.
     checker: Option<String>,
-    /// By [`SUITES`], while the checker was switched off.
-    suites: [bool; SUITES.len()],
+    /// By suite, while the checker was switched off.
+    suites: Vec<bool>,
 }
 
 impl Caught {
@@ -89,6 +103,10 @@ impl Tree {
             fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
         }
         copy(from, to, &|name| !["target", ".git"].contains(&name))?;
+        let manifest = to.join("Cargo.toml");
+        let text =
+            fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        fs::write(&manifest, suffixed(&text).context("the workspace's manifest has no version")?)?;
         Ok(Self { root: to.to_owned(), target: from.join("target") })
     }
 
@@ -125,10 +143,10 @@ impl Tree {
         done
     }
 
-    fn sabotage(&self, breakage: &Breakage) -> Result<Caught> {
+    fn sabotage(&self, breakage: &Breakage, suites: &[&Suite]) -> Result<Caught> {
         let mut edits: Vec<&Edit> = breakage.edits.iter().collect();
         let checker = self.with(&edits, || {
-            for suite in SUITES.iter().filter(|suite| suite.shows_checker) {
+            for suite in suites.iter().filter(|suite| suite.shows_checker) {
                 self.compile(suite).with_context(|| breakage.what)?;
                 if let Some(rule) = checker_in(&said(&self.test(suite)?)) {
                     return Ok(Some(rule));
@@ -138,12 +156,11 @@ impl Tree {
         })?;
         edits.push(&NO_CHECKER);
         let suites = self.with(&edits, || {
-            let mut caught = [false; SUITES.len()];
-            for (suite, caught) in SUITES.iter().zip(&mut caught) {
+            let noticed = |suite: &&Suite| {
                 self.compile(suite).with_context(|| breakage.what)?;
-                *caught = !self.test(suite)?.status.success();
-            }
-            Ok(caught)
+                Ok(!self.test(suite)?.status.success())
+            };
+            suites.iter().map(noticed).collect::<Result<Vec<bool>>>()
         })?;
         Ok(Caught { checker, suites })
     }
@@ -151,7 +168,7 @@ impl Tree {
     fn cargo(&self, suite: &Suite) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).env("RUST_BACKTRACE", "0");
-        cargo.args(["test", "--quiet", "--locked"]).args(suite.tests);
+        cargo.args(["test", "--quiet", "--offline"]).args(suite.tests);
         cargo
     }
 
@@ -197,16 +214,24 @@ fn checker_in(said: &str) -> Option<String> {
     Some(rule.split('"').next().unwrap_or(rule).trim_end_matches('\\').to_owned())
 }
 
-fn table(rows: &[(&Breakage, Caught)]) -> String {
-    let mut table = String::from("\n| what is broken | checker |");
-    SUITES.iter().for_each(|suite| table += &format!(" {} |", suite.name));
-    table += &format!("\n|---|---|{}\n", "---|".repeat(SUITES.len()));
-    for (breakage, caught) in rows {
-        table += &format!("| {} | {} |", breakage.what, caught.checker.as_deref().unwrap_or("–"));
-        caught.suites.iter().for_each(|caught| table += if *caught { " caught |" } else { " – |" });
-        table += "\n";
-    }
-    table
+/// The manifest with another version of the workspace's packages.
+fn suffixed(manifest: &str) -> Option<String> {
+    let start = manifest.find("\nversion = \"")? + "\nversion = \"".len();
+    let end = start + manifest[start..].find('"')?;
+    Some(format!("{}{VERSION_SUFFIX}{}", &manifest[..end], &manifest[end..]))
+}
+
+fn row(breakage: &Breakage, caught: &Caught) -> String {
+    let suites: String =
+        caught.suites.iter().map(|caught| if *caught { " caught |" } else { " – |" }).collect();
+    format!("| {} | {} |{suites}", breakage.what, caught.checker.as_deref().unwrap_or("–"))
+}
+
+fn table(suites: &[&Suite], rows: &[(&Breakage, Caught)]) -> String {
+    let names: String = suites.iter().map(|suite| format!(" {} |", suite.name)).collect();
+    let rule = "---|".repeat(suites.len());
+    let rows: String = rows.iter().map(|(breakage, caught)| row(breakage, caught) + "\n").collect();
+    format!("\n| what is broken | checker |{names}\n|---|---|{rule}\n{rows}")
 }
 
 #[cfg(test)]
@@ -221,6 +246,13 @@ mod tests {
                 assert_ne!(tree.changed(edit).unwrap(), "", "{}", breakage.what);
             }
         }
+    }
+
+    #[test]
+    fn the_copy_has_packages_of_its_own() {
+        let manifest = "[workspace.package]\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+        let wanted = "[workspace.package]\nversion = \"0.1.0-sabotage\"\nedition = \"2024\"\n";
+        assert_eq!(suffixed(manifest).as_deref(), Some(wanted));
     }
 
     #[test]
