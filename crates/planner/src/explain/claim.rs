@@ -18,7 +18,8 @@ const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 impl Walk<'_> {
     pub(super) fn claim(&mut self, ns: &str, claim_name: &str) -> Cause {
-        let Some(claim) = self.world.claims.get(ns, claim_name) else {
+        let world = self.world;
+        let Some(claim) = world.claims.get(ns, claim_name) else {
             return self.missing_claim(ns, claim_name);
         };
         let plan = VolumeBinder.plan(self.world, &Key::new(ns, claim_name), self.now);
@@ -56,6 +57,7 @@ impl Walk<'_> {
                 let (pod, flag) = (waiting.on.name, flag(ns));
                 let is_going = self.world.pods.get(ns, &pod).is_some_and(|pod| is_terminating(&pod.metadata));
                 let cause = Cause::new(waiting.message).because([self.object("Pod", ns, &pod)]);
+                let cause = cause.because(held_by_others(&claim.metadata));
                 if is_going {
                     return cause;
                 }

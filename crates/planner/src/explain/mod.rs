@@ -30,7 +30,7 @@ pub use cause::{Cause, Chain};
 pub use survey::{Explained, Survey, survey};
 
 use crate::garbage_collector::{CLUSTER_SCOPED, FOREGROUND, GarbageCollector, ORPHAN};
-use crate::objects::{is_terminating, spoken};
+use crate::objects::{is_terminating, spoken, uid};
 use crate::plan::{ObjectRef, Plan, Waiting};
 use crate::volume_binder::protection::{CLAIM_FINALIZER, VOLUME_FINALIZER};
 use crate::world::{Key, Object, World};
@@ -121,8 +121,11 @@ impl<'w> Walk<'w> {
             "PodDisruptionBudget" => self.budget(namespace, name),
             "Node" => self.node(name),
             "StatefulSet" => {
-                let causes = self.stateful_set(namespace, name);
-                Cause::new(format!("statefulset/{name}")).because(causes)
+                let mut causes = self.stateful_set(namespace, name);
+                match causes.len() {
+                    1 => causes.remove(0),
+                    _ => Cause::new(format!("statefulset/{name}")).because(causes),
+                }
             }
             kind => self.other(kind, namespace, name),
         }
@@ -230,11 +233,18 @@ impl<'w> Walk<'w> {
         reasons: &[&str],
         is_wanted: impl Fn(&str) -> bool,
     ) -> Option<&'w Event> {
+        let held = self.world.find(kind, namespace, name);
         let about = |event: &&Event| {
             let object = &event.involved_object;
+            // What was said of an earlier object of that name is not said of this one.
+            let is_this = match (object.uid.as_deref(), &held) {
+                (Some(told), Some(held)) if !told.is_empty() => told == uid(held.metadata()),
+                _ => true,
+            };
             object.kind.as_deref() == Some(kind)
                 && object.name.as_deref() == Some(name)
                 && object.namespace.as_deref().unwrap_or_default() == namespace
+                && is_this
         };
         let wanted = |event: &&Event| match reasons {
             [] => event.type_.as_deref() == Some("Warning"),
@@ -255,7 +265,8 @@ impl<'w> Walk<'w> {
 
 /// When an event was told last.
 fn moment(event: &Event) -> Option<Timestamp> {
-    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+    let last = series.map(|time| time.0).or(event.last_timestamp.as_ref().map(|time| time.0));
     let told = last.or(event.event_time.as_ref().map(|time| time.0));
     told.or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }

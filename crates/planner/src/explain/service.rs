@@ -54,9 +54,7 @@ impl Walk<'_> {
             if lacking.is_empty() && behind.is_empty() { Cause::well(text) } else { Cause::new(text) };
         cause.because(lacking).because(behind)
     }
-}
 
-impl Walk<'_> {
     /// The set whose pods have the labels that a service selects.
     fn set_behind(&self, ns: &str, selector: &BTreeMap<String, String>) -> Option<String> {
         let fits = |set: &StatefulSet| {

@@ -11,19 +11,23 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The constants of each module `reasons`, by its file.
+/// Modules that hold what programs see.
+const MODULES: &[&str] = &["pub mod reasons {", "pub mod waits {"];
+
+/// The constants of each such module, by its file.
 fn defined() -> BTreeSet<(String, String)> {
     let src = root().join("src");
     let mut found = BTreeSet::new();
     for file in rust_files(&src) {
         let text = fs::read_to_string(&file).expect("a source file");
-        let Some((_, module)) = text.split_once("pub mod reasons {") else { continue };
-        let module = module.split_once("\n}").expect("its end").0;
         let place = file.strip_prefix(&src).expect("below src").display().to_string();
-        let constants = module.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
-        for constant in constants {
-            let value = constant.split('"').nth(1).expect("a text");
-            found.insert((place.clone(), value.to_owned()));
+        for (_, module) in MODULES.iter().filter_map(|begin| text.split_once(begin)) {
+            let module = module.split_once("\n}").expect("its end").0;
+            let constants = module.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
+            for constant in constants {
+                let value = constant.split('"').nth(1).expect("a text");
+                found.insert((place.clone(), value.to_owned()));
+            }
         }
     }
     found

@@ -136,6 +136,17 @@ fn what_a_probe_found_in_an_earlier_run_is_not_said_of_this_one() {
 }
 
 #[test]
+fn what_was_told_of_an_earlier_pod_of_that_name_is_not_said_of_this_one() {
+    let sim = probed("readinessProbe", json!({"tcpSocket": {"port": 5432}}));
+    let mut event = warning("Pod/web-0", 9, "Unhealthy", "Readiness probe failed: refused (container web)");
+    event["involvedObject"]["uid"] = "another".into();
+    insta::assert_snapshot!(why_with(&sim, "pod/web-0", json!([event])), @r#"
+    pod/web-0 is not Ready
+    └ container web runs; its readiness probe (tcpSocket 5432) has not succeeded yet
+    "#);
+}
+
+#[test]
 fn a_container_without_probes_is_ready_when_its_node_says_so() {
     let mut sim = after("set replicas=1");
     container(&mut sim, "web-0", &running());

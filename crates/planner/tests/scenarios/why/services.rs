@@ -101,6 +101,25 @@ fn services_say_who_is_behind_them() {
     service/none does not exist in namespace default
     → check the name and the namespace (-n)
     "#);
-    go_on(&mut sim, "ready web-1");
+    go_on(&mut sim, "foreign db-0");
+    sim.make(service("db", json!({"selector": {"app": "db"}})));
+    script::perform(&mut sim, "ready web-1");
+    let mut set = sim.get("StatefulSet", "default", "web").expect("the set").clone();
+    set["metadata"] = json!({"name": "db", "namespace": "default"});
+    set["spec"]["selector"]["matchLabels"]["app"] = "db".into();
+    set["spec"]["template"]["metadata"]["labels"]["app"] = "db".into();
+    set["spec"]["replicas"] = 1.into();
+    sim.make(set);
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "svc/db"), @r#"
+    service/db has nobody behind it: statefulset/db, whose pods it selects, has none yet
+    └ statefulset/db
+      └ statefulset/db: db-0 cannot be made: a pod of that name exists and is not the set's; delete it
+        └ pod/db-0 was made by hand: nothing owns it
+          → stead delete pod db-0; or let the set take it over: stead label pod db-0 --overwrite app=db
+      └ statefulset/db: names like db-0.web do not resolve
+        └ service/web selects app=web, which the set's pods do not have
+        → put the template's labels into its spec.selector: stead edit svc web
+    "#);
     insta::assert_snapshot!(why(&sim, "svc/web"), @"service/web has 2 of 2 pods ready");
 }

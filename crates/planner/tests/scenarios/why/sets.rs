@@ -185,8 +185,8 @@ fn a_set_that_is_as_it_should_be_says_so() {
     statefulset/none does not exist in namespace default
     → check the name and the namespace (-n)
     "#);
-    insta::assert_snapshot!(why(&sim, "deployment/web"), @r#"
-    nothing is known about the kind deployment
+    insta::assert_snapshot!(why(&sim, "cronjob/web"), @r#"
+    nothing is known about the kind cronjob
     → ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or namespace
     "#);
 }

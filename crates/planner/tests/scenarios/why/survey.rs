@@ -45,7 +45,7 @@ fn what_is_told_with_another_thing_is_not_told_again() {
 fn nothing_is_said_of_what_is_as_it_should_be() {
     let sim = after("set replicas=1 claims\n ready web-0");
     insta::assert_snapshot!(all(&sim, None, Some("default")), @"4 looked at");
-    assert_eq!(survey(&sim.world, &[], Some("deployment"), None, sim.now), None);
+    assert_eq!(survey(&sim.world, &[], Some("cronjob"), None, sim.now), None);
 }
 
 #[test]
