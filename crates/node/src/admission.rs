@@ -91,8 +91,13 @@ impl Admission {
         let mut state = self.lock();
         state.waiting.remove(uid);
         if state.taken.remove(uid).is_some() {
-            state.waiting.values().for_each(|handle| handle.wake());
+            state.wake();
         }
+    }
+
+    /// The node is another: who waits may ask again.
+    pub(crate) fn node_changed(&self) {
+        self.lock().wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,6 +106,10 @@ impl Admission {
 }
 
 impl State {
+    fn wake(&self) {
+        self.waiting.values().for_each(|handle| handle.wake());
+    }
+
     /// How much longer a name is not refused again.
     fn pause(&self, key: &Key, now: Timestamp) -> SignedDuration {
         let Some(refusals) = self.refused.get(key) else { return SignedDuration::ZERO };

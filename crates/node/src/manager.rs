@@ -162,8 +162,12 @@ impl Manager {
         }
     }
 
-    /// Secrets, maps, claims and volumes are what pods wait for; volumes have no namespace.
+    /// Secrets, maps, claims and volumes are what pods wait for; volumes have no namespace. A node's labels and
+    /// taints are what they are refused for.
     fn wake_dependents(&self, object: &Object) {
+        if matches!(object, Object::Node(_)) {
+            return self.host.admission.node_changed();
+        }
         let matters = matches!(
             object,
             Object::Secret(_)

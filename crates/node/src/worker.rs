@@ -148,7 +148,11 @@ pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Opti
     }
     let mut failures: u32 = 0;
     loop {
-        let pause = match worker.step().await {
+        let outcome = worker.step().await;
+        if !matches!(outcome, Err(StepError::Stale)) {
+            worker.handle.set_looked();
+        }
+        let pause = match outcome {
             Ok(Step::Finished) => return Ended::Gone,
             Ok(Step::Wait(pause)) => {
                 failures = 0;
@@ -162,7 +166,6 @@ pub(crate) async fn run(host: Arc<Host>, handle: Arc<Handle>, found: Option<Opti
                 Some(FIRST_RETRY.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_RETRY))
             }
         };
-        worker.handle.set_looked();
         tokio::select! {
             biased;
             () = worker.host.work.stopped() => return Ended::Stopped,

@@ -58,3 +58,16 @@ fn a_node_that_somebody_deletes_registers_again() {
     machine.create("db-1", &json!({}));
     machine.ready("db-1");
 }
+
+#[test]
+fn a_pod_that_asks_for_other_labels_than_the_node_has_fails() {
+    let machine = Machine::start();
+    machine.create("db-0", &json!({"nodeSelector": {"disk": "ssd"}}));
+    let status = machine.pod_until("db-0", has_failed).status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("NodeAffinity"));
+    let greedy = json!({"containers": [{"name": "main", "image": "app", "command": ["run"],
+        "resources": {"requests": {"cpu": "100k"}}}]});
+    machine.create("db-1", &greedy);
+    let status = machine.pod_until("db-1", has_failed).status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("OutOfcpu"));
+}
