@@ -5,6 +5,7 @@ use std::sync::Arc;
 use apimachinery::meta::ObjectExt;
 use http::Method;
 use kube::Client;
+use planner::plan::CREATED_NAME;
 use planner::{Action, ObjectRef, Plan};
 use serde_json::{Value, json};
 
@@ -77,6 +78,7 @@ impl Executor {
         let mut first = Ok(());
         // Events follow the write they speak of: what became of it decides how they are told.
         let mut failed: Option<ExecuteError> = None;
+        let mut created = String::new();
         for action in &plan.actions {
             if let (Some(error), Action::Record { .. }) = (&failed, action) {
                 self.tell_failure(action, error).await?;
@@ -88,7 +90,19 @@ impl Executor {
                     return first;
                 }
             }
-            failed = self.act(action).await.err();
+            failed = match action {
+                Action::Create(object) => self.create(object).await.map(|name| created = name).err(),
+                Action::Record { about, event_type, reason, message } => {
+                    self.recorder.record(
+                        about,
+                        *event_type,
+                        reason,
+                        &message.replace(CREATED_NAME, &created),
+                    );
+                    None
+                }
+                _ => self.act(action).await.err(),
+            };
         }
         first.and(failed.map_or(Ok(()), Err))
     }
@@ -106,11 +120,7 @@ impl Executor {
     /// When the API refuses it.
     pub async fn act(&self, action: &Action) -> Result<(), ExecuteError> {
         match action {
-            Action::Create(object) => {
-                let target = reference(object);
-                let path = collection_path(&target.api_version, &target.kind, &target.namespace);
-                self.send("create", &target, Method::POST, path, object).await
-            }
+            Action::Create(object) => self.create(object).await.map(drop),
             Action::Replace(object) => self.put(object, Part::Whole).await,
             Action::ReplaceStatus(object) => self.put(object, Part::Status).await,
             Action::Patch { target, patch } => {
@@ -145,6 +155,16 @@ impl Executor {
                 Ok(())
             }
         }
+    }
+
+    /// Makes an object; answers with the name that it has got.
+    async fn create(&self, object: &Value) -> Result<String, ExecuteError> {
+        let target = reference(object);
+        let path = collection_path(&target.api_version, &target.kind, &target.namespace);
+        let answer = self.ask("create", &target, Method::POST, path, object).await?;
+        let name = answer.name().to_owned();
+        self.informers.observe(answer);
+        Ok(name)
     }
 
     async fn expect_gone(&self, target: &ObjectRef) -> Result<(), ExecuteError> {
@@ -198,15 +218,26 @@ impl Executor {
         path: Option<String>,
         body: &Value,
     ) -> Result<(), ExecuteError> {
+        let answer = self.ask(doing, target, method, path, body).await?;
+        self.informers.observe(answer);
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        doing: &'static str,
+        target: &ObjectRef,
+        method: Method,
+        path: Option<String>,
+        body: &Value,
+    ) -> Result<Value, ExecuteError> {
         let path = path.ok_or_else(|| unknown_kind(target))?;
         let failed = |source| ExecuteError::Api {
             doing,
             what: format!("{} {}/{}", target.kind, target.namespace, target.name),
             source,
         };
-        let answer = send_json(&self.client, method, &path, body).await.map_err(failed)?;
-        self.informers.observe(answer);
-        Ok(())
+        send_json(&self.client, method, &path, body).await.map_err(failed)
     }
 }
 

@@ -26,6 +26,8 @@
 //! ```
 
 pub mod check;
+mod controller_ref;
+pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
 pub mod explain;
@@ -35,6 +37,7 @@ mod objects;
 pub mod plan;
 pub mod pod_actions;
 mod pods;
+pub mod replica_set;
 pub mod scheduler;
 pub mod stateful_set;
 pub mod volume_binder;
@@ -67,4 +70,6 @@ pub static PLANNERS: &[&dyn Planner] = &[
     &garbage_collector::GarbageCollector,
     &namespace::NamespacePlanner,
     &disruption::DisruptionController,
+    &replica_set::ReplicaSetPlanner,
+    &deployment::DeploymentPlanner,
 ];

@@ -156,18 +156,27 @@ fn deleted_since(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.deletion_timestamp.as_ref().and_then(|end| end.0.checked_sub(grace).ok())
 }
 
+/// What stands in an event's message for the name of the object that the write before it made: the API chooses it
+/// where the object says only how it begins (`generateName`).
+pub const CREATED_NAME: &str = "{created}";
+
 /// What to tell in place of an event whose write failed with `error`: `SuccessfulCreate` becomes
-/// `FailedCreate` and so on (`pkg/controller/statefulset/stateful_pod_control.go`). `None` when the event is
-/// not about success.
+/// `FailedCreate` and so on (`pkg/controller/statefulset/stateful_pod_control.go`, `pkg/controller/controller_utils.go`).
+/// `None` when the event is not about success.
 pub fn failure_event(event: &Action, error: &str) -> Option<Action> {
     let Action::Record { about, reason, message, .. } = event else { return None };
     let verb = reason.strip_prefix("Successful")?;
     let told = message.strip_suffix(" successful").or(message.strip_suffix(" success")).unwrap_or(message);
+    let message = match message.split_once(" pod: ") {
+        Some(("Created", _)) => format!("Error creating: {error}"),
+        Some(("Deleted", pod)) => format!("Error deleting: {pod}: {error}"),
+        _ => format!("{told} failed error: {error}"),
+    };
     Some(Action::Record {
         about: about.clone(),
         event_type: EventType::Warning,
         reason: format!("Failed{verb}"),
-        message: format!("{told} failed error: {error}"),
+        message,
     })
 }
 
@@ -196,5 +205,10 @@ mod tests {
         assert_eq!((event_type, reason.as_str()), (EventType::Warning, "FailedCreate"));
         assert_eq!(message, "create Pod web-0 in StatefulSet web failed error: exceeded quota");
         assert_eq!(failure_event(&plan.actions[1], "no"), None);
+        plan.record(&about, EventType::Normal, "SuccessfulDelete", "Deleted pod: web-x4z2b".into());
+        let Some(Action::Record { reason, message, .. }) = failure_event(&plan.actions[2], "no") else {
+            panic!("a failure to tell");
+        };
+        assert_eq!((reason.as_str(), message.as_str()), ("FailedDelete", "Error deleting: web-x4z2b: no"));
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
     ServiceAccount,
@@ -321,6 +321,10 @@ world! {
     stateful_sets: StatefulSet,
     /// ControllerRevisions.
     controller_revisions: ControllerRevision,
+    /// Deployments.
+    deployments: Deployment,
+    /// ReplicaSets.
+    replica_sets: ReplicaSet,
     /// PodDisruptionBudgets.
     pod_disruption_budgets: PodDisruptionBudget,
 }

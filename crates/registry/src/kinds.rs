@@ -4,6 +4,7 @@ use crate::kind::Kind;
 
 mod config_map;
 mod controller_revision;
+mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
@@ -14,6 +15,7 @@ mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
 mod pod_disruption_budget;
+mod replica_set;
 mod secret;
 mod service;
 mod service_account;
@@ -43,8 +45,8 @@ pub static KINDS: &[&Kind] = &[
     &stored::REPLICATION_CONTROLLER,
     &stored::RESOURCE_QUOTA,
     &stored::LIMIT_RANGE,
-    &stored::DEPLOYMENT,
-    &stored::REPLICA_SET,
+    &deployment::KIND,
+    &replica_set::KIND,
     &stored::DAEMON_SET,
     &stored::JOB,
     &stored::CRON_JOB,

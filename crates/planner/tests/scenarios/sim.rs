@@ -27,6 +27,8 @@ pub(crate) struct Sim {
     timers: BTreeSet<(Timestamp, usize, Key)>,
     revision: u64,
     uids: u64,
+    /// How many names were given to what had none, and the last of them.
+    generated: (u64, String),
     aliases: BTreeMap<String, String>,
 }
 
@@ -84,6 +86,7 @@ impl Sim {
             timers: BTreeSet::new(),
             revision: 100,
             uids: 0,
+            generated: (0, String::new()),
             aliases: BTreeMap::new(),
         };
         sim.make(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"},
@@ -325,6 +328,11 @@ impl Sim {
     }
 
     fn create(&mut self, mut object: Value) -> Result<(), Refused> {
+        if text(&object, "name").is_empty() {
+            self.generated.0 += 1;
+            self.generated.1 = format!("{}{}", text(&object, "generateName"), self.generated.0);
+            object["metadata"]["name"] = self.generated.1.as_str().into();
+        }
         let key = id(&object);
         if self.store.contains_key(&key) {
             return Err(Refused(format!("{} exists already", key.2)));
@@ -414,6 +422,7 @@ impl Sim {
                 }
             }
             Action::Record { reason, message, .. } => {
+                let message = message.replace(planner::plan::CREATED_NAME, &self.generated.1);
                 self.events.push(format!("{reason} {message}"));
                 Ok(())
             }

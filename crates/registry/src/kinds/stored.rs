@@ -66,10 +66,6 @@ kinds! {
     RESOURCE_QUOTA = kind("", "v1", ["ResourceQuota", "resourcequotas", "resourcequota"], Namespaced)
         .short(&["quota"]);
     LIMIT_RANGE = kind("", "v1", ["LimitRange", "limitranges", "limitrange"], Namespaced).short(&["limits"]);
-    DEPLOYMENT = kind("apps", "v1", ["Deployment", "deployments", "deployment"], Namespaced)
-        .short(&["deploy"]).observed().in_all();
-    REPLICA_SET = kind("apps", "v1", ["ReplicaSet", "replicasets", "replicaset"], Namespaced)
-        .short(&["rs"]).observed().in_all();
     DAEMON_SET = kind("apps", "v1", ["DaemonSet", "daemonsets", "daemonset"], Namespaced)
         .short(&["ds"]).observed().in_all();
     JOB = kind("batch", "v1", ["Job", "jobs", "job"], Namespaced).observed().in_all();

@@ -1,0 +1,68 @@
+//! What belongs to an owner by its selector (`pkg/controller/controller_ref_manager.go`): an owner takes what
+//! nobody manages and lets go what it no longer selects.
+
+use std::sync::Arc;
+
+use apimachinery::labels::Selector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::{Metadata, Resource};
+
+use crate::objects::{controller_of, controller_ref, owners, set_owners, uid};
+use crate::plan::Plan;
+
+/// Objects of one kind, as one owner sees them.
+pub(crate) struct Claims<'w, K> {
+    /// Those that the owner manages and selects.
+    pub(crate) kept: Vec<&'w K>,
+    /// Those that nobody manages and the owner selects.
+    orphans: Vec<&'w K>,
+    /// Those that the owner manages and no longer selects.
+    strays: Vec<&'w K>,
+}
+
+impl<'w, K: Resource + Metadata<Ty = ObjectMeta>> Claims<'w, K> {
+    /// Sorts `objects`. What `is_settled` says of an object decides whether its owners may still change: one
+    /// that is on its way out changes hands no more.
+    pub(crate) fn of(
+        owner: &ObjectMeta,
+        selects: &Selector,
+        objects: impl Iterator<Item = &'w Arc<K>>,
+        is_settled: impl Fn(&K) -> bool,
+    ) -> Self {
+        let mut claims = Self { kept: Vec::new(), orphans: Vec::new(), strays: Vec::new() };
+        for object in objects {
+            let meta = object.metadata();
+            let fits = selects.matches(&meta.labels);
+            match controller_of(meta) {
+                Some(controller) if controller.uid != uid(owner) => {}
+                Some(_) if fits => claims.kept.push(object),
+                Some(_) if !is_settled(object) => claims.strays.push(object),
+                None if fits && !is_settled(object) => claims.orphans.push(object),
+                Some(_) | None => {}
+            }
+        }
+        claims
+    }
+
+    /// Takes orphans, when the owner `may_adopt`, and lets strays go. `true`: plan again when that is done.
+    pub(crate) fn do_plan<O>(&self, owner: &O, may_adopt: bool, plan: &mut Plan) -> bool
+    where
+        O: Resource + Metadata<Ty = ObjectMeta>,
+    {
+        for stray in &self.strays {
+            let rest: Vec<OwnerReference> = owners(stray.metadata())
+                .iter()
+                .filter(|reference| reference.uid != uid(owner.metadata()))
+                .cloned()
+                .collect();
+            plan.actions.push(set_owners(*stray, &rest));
+        }
+        for orphan in self.orphans.iter().filter(|_| may_adopt) {
+            let mut all = owners(orphan.metadata()).to_vec();
+            all.push(controller_ref(owner));
+            plan.actions.push(set_owners(*orphan, &all));
+        }
+        plan.independent = !plan.actions.is_empty();
+        plan.independent
+    }
+}
