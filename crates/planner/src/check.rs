@@ -141,6 +141,12 @@ impl<'w> Judge<'w> {
             self.found.push(format!("deletes {} {}", target.kind, target.name));
         }
         for action in &plan.actions {
+            if let Action::Create(claim) = action
+                && claim["kind"] == "PersistentVolumeClaim"
+            {
+                let name = claim["metadata"]["name"].as_str().unwrap_or_default();
+                self.owners(name, &claim["metadata"]["ownerReferences"]);
+            }
             let Action::Patch { target, patch } = action else { continue };
             if target.kind != "PersistentVolumeClaim" {
                 continue;
