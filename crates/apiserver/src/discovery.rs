@@ -144,14 +144,15 @@ fn resources(group: &str, version: &str) -> Option<Value> {
 }
 
 /// What a subresource speaks of, and what can be done with it.
-struct Shown {
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
+pub(crate) struct Shown {
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) verbs: &'static [&'static str],
 }
 
-fn shown(of: &'static Kind, part: Subresource) -> Shown {
+/// What a part of this kind's objects speaks of.
+pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
     let own = |kind, verbs| Shown { group: of.group, version: of.version, kind, verbs };
     match part {
         Subresource::Status => own(of.kind, &["get", "patch", "update"]),

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::discovery;
 use crate::respond::{self, Answer};
+use crate::route::path_word;
 
 /// The media type of [`empty_v2`]: the one in which Go reads an answer (clients ask for it with an `@` that is no
 /// part of any media type).
@@ -49,7 +50,7 @@ pub(crate) fn document(path: &str) -> Result<Answer, Status> {
 }
 
 fn build(group: &str, version: &str) -> Value {
-    let kinds: Vec<&Kind> =
+    let kinds: Vec<&'static Kind> =
         KINDS.iter().copied().filter(|k| k.group == group && k.version == version).collect();
     let mut paths = Map::new();
     let mut schemas = Schemas { schema: Schema::builtin(), made: Map::new(), seen: BTreeSet::new() };
@@ -57,8 +58,8 @@ fn build(group: &str, version: &str) -> Value {
         add_paths(&mut paths, kind);
         schemas.add(&kind.api_version(), kind.kind);
         schemas.add(&kind.api_version(), &format!("{}List", kind.kind));
-        if kind.has(Subresource::Scale) {
-            schemas.add("autoscaling/v1", "Scale");
+        for shown in parts(kind).map(|part| discovery::shown(kind, part)) {
+            schemas.add(&api_version(shown.group, shown.version), shown.kind);
         }
     }
     schemas.add("v1", "DeleteOptions");
@@ -72,7 +73,7 @@ fn build(group: &str, version: &str) -> Value {
 }
 
 /// The paths of a kind and what can be done there.
-fn add_paths(paths: &mut Map<String, Value>, kind: &Kind) {
+fn add_paths(paths: &mut Map<String, Value>, kind: &'static Kind) {
     let root = if kind.group.is_empty() {
         format!("/api/{}", kind.version)
     } else {
@@ -82,20 +83,21 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &Kind) {
         Scope::Namespaced => (format!("{root}/namespaces/{{namespace}}/{}", kind.plural), true),
         Scope::Cluster => (format!("{root}/{}", kind.plural), false),
     };
-    let list = operation(kind, "list", LIST_PARAMETERS, None);
+    let of = Spoken { group: kind.group, version: kind.version, kind: kind.kind, scope: kind.scope };
+    let list = of.operation("list", LIST_PARAMETERS, None);
     if in_namespace {
         paths.insert(format!("{root}/{}", kind.plural), json!({"get": list}));
     }
     let mut whole = json!({
         "get": list,
-        "post": operation(kind, "post", WRITE_PARAMETERS, Some(&["*/*"])),
-        "delete": operation(kind, "deletecollection", DELETE_PARAMETERS, None),
+        "post": of.operation("post", WRITE_PARAMETERS, Some(&["*/*"])),
+        "delete": of.operation("deletecollection", DELETE_PARAMETERS, None),
     });
     let mut one = json!({
-        "get": operation(kind, "get", &[], None),
-        "put": operation(kind, "put", WRITE_PARAMETERS, Some(&["*/*"])),
-        "patch": operation(kind, "patch", PATCH_PARAMETERS, Some(crate::patching::MEDIA_TYPES)),
-        "delete": operation(kind, "delete", DELETE_PARAMETERS, None),
+        "get": of.operation("get", &[], None),
+        "put": of.operation("put", WRITE_PARAMETERS, Some(&["*/*"])),
+        "patch": of.operation("patch", PATCH_PARAMETERS, Some(crate::patching::MEDIA_TYPES)),
+        "delete": of.operation("delete", DELETE_PARAMETERS, None),
     });
     let path_parameter =
         |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
@@ -103,15 +105,37 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &Kind) {
     whole["parameters"] = namespace.iter().cloned().collect();
     one["parameters"] = [path_parameter("name")].into_iter().chain(namespace).collect();
     let item = format!("{collection}/{{name}}");
-    if kind.has(Subresource::Status) {
-        let mut status = one.clone();
-        if let Some(map) = status.as_object_mut() {
-            map.remove("delete");
-        }
-        paths.insert(format!("{item}/status"), status);
+    for part in parts(kind) {
+        paths.insert(format!("{item}/{}", path_word(part)), part_operations(kind, part, &one["parameters"]));
     }
     paths.insert(collection, whole);
     paths.insert(item, one);
+}
+
+/// The parts that are objects; logs and exec are streams.
+fn parts(kind: &Kind) -> impl Iterator<Item = Subresource> {
+    kind.subresources.iter().copied().filter(|part| !matches!(part, Subresource::Log | Subresource::Exec))
+}
+
+/// What can be done at the path of a part.
+fn part_operations(kind: &'static Kind, part: Subresource, parameters: &Value) -> Value {
+    let shown = discovery::shown(kind, part);
+    let of = Spoken { group: shown.group, version: shown.version, kind: shown.kind, scope: kind.scope };
+    let mut all = json!({"parameters": parameters});
+    for verb in shown.verbs {
+        let (method, operation) = match *verb {
+            "create" => ("post", of.operation("post", WRITE_PARAMETERS, Some(&["*/*"]))),
+            "update" => ("put", of.operation("put", WRITE_PARAMETERS, Some(&["*/*"]))),
+            "patch" => ("patch", of.operation("patch", PATCH_PARAMETERS, Some(crate::patching::MEDIA_TYPES))),
+            _ => ("get", of.operation("get", &[], None)),
+        };
+        all[method] = operation;
+    }
+    all
+}
+
+fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
 /// A query parameter: its name and type.
@@ -146,30 +170,41 @@ const LIST_PARAMETERS: &[Parameter] = &[
     ("watch", "boolean"),
 ];
 
-fn operation(kind: &Kind, action: &str, parameters: &[Parameter], body: Option<&[&str]>) -> Value {
-    let schema = Schema::builtin();
-    let type_name = if action == "list" { format!("{}List", kind.kind) } else { kind.kind.to_owned() };
-    let own = schema.gvk(&kind.api_version(), &type_name).map(|id| reference(schema, id));
-    let content = |media_types: &[&str], schema: &Value| -> Map<String, Value> {
-        media_types.iter().map(|m| ((*m).to_owned(), json!({"schema": schema}))).collect()
-    };
-    let own = own.unwrap_or_else(|| json!({"type": "object"}));
-    let parameters: Vec<Value> = parameters
-        .iter()
-        .map(|(name, ty)| json!({"name": name, "in": "query", "schema": {"type": ty, "uniqueItems": true}}))
-        .collect();
-    let mut operation = json!({
-        "operationId": format!("{action}{}{}", if kind.scope == Scope::Namespaced { "Namespaced" } else { "" }, kind.kind),
-        "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": content(&["application/json"], &own)}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": gvk(kind.group, kind.version, kind.kind),
-    });
-    if let Some(media_types) = body {
-        let sent = if action == "patch" { json!({"type": "object"}) } else { own };
-        operation["requestBody"] = json!({"required": true, "content": content(media_types, &sent)});
+/// What an operation speaks of.
+struct Spoken {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    scope: Scope,
+}
+
+impl Spoken {
+    fn operation(&self, action: &str, parameters: &[Parameter], body: Option<&[&str]>) -> Value {
+        let schema = Schema::builtin();
+        let type_name = if action == "list" { format!("{}List", self.kind) } else { self.kind.to_owned() };
+        let own =
+            schema.gvk(&api_version(self.group, self.version), &type_name).map(|id| reference(schema, id));
+        let content = |media_types: &[&str], schema: &Value| -> Map<String, Value> {
+            media_types.iter().map(|m| ((*m).to_owned(), json!({"schema": schema}))).collect()
+        };
+        let own = own.unwrap_or_else(|| json!({"type": "object"}));
+        let parameters: Vec<Value> = parameters
+            .iter()
+            .map(|(name, ty)| json!({"name": name, "in": "query", "schema": {"type": ty, "uniqueItems": true}}))
+            .collect();
+        let mut operation = json!({
+            "operationId": format!("{action}{}{}", if self.scope == Scope::Namespaced { "Namespaced" } else { "" }, self.kind),
+            "parameters": parameters,
+            "responses": {"200": {"description": "OK", "content": content(&["application/json"], &own)}},
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": gvk(self.group, self.version, self.kind),
+        });
+        if let Some(media_types) = body {
+            let sent = if action == "patch" { json!({"type": "object"}) } else { own };
+            operation["requestBody"] = json!({"required": true, "content": content(media_types, &sent)});
+        }
+        operation
     }
-    operation
 }
 
 fn gvk(group: &str, version: &str, kind: &str) -> Value {

@@ -140,5 +140,42 @@ async fn every_kind_stands_in_discovery_and_in_openapi() {
         let schemas = document["components"]["schemas"].as_object().expect("schemas");
         let gvk = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
         assert!(schemas.values().any(|s| s["x-kubernetes-group-version-kind"] == gvk), "{}", kind.kind);
+        parts_are_described(kind, listed, &document);
+    }
+}
+
+/// What discovery says of the parts of a kind's objects, logs and exec aside, OpenAPI says as well.
+fn parts_are_described(kind: &Kind, listed: &[Value], document: &Value) {
+    let one = match kind.scope {
+        Scope::Cluster => format!("{}/{{name}}", collection(kind)),
+        Scope::Namespaced => format!("{}/{{name}}", collection(kind).replace("/default/", "/{namespace}/")),
+    };
+    for resource in listed {
+        let name = resource["name"].as_str().expect("a name");
+        let Some((_, part)) = name.split_once('/').filter(|(plural, _)| *plural == kind.plural) else {
+            continue;
+        };
+        let described = &document["paths"][format!("{one}/{part}")];
+        if matches!(part, "log" | "exec") {
+            assert!(described.is_null(), "{name} is a stream");
+            continue;
+        }
+        for verb in resource["verbs"].as_array().expect("verbs") {
+            let method = match verb.as_str() {
+                Some("create") => "post",
+                Some("update") => "put",
+                other => other.expect("a verb"),
+            };
+            let schema =
+                &described[method]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+            let schema = schema.as_str().and_then(|at| at.strip_prefix("#/components/schemas/"));
+            let schema =
+                schema.unwrap_or_else(|| panic!("{name} {method} answers with nothing that is known"));
+            assert!(
+                schema.ends_with(resource["kind"].as_str().expect("a kind")),
+                "{name} {method}: {schema}"
+            );
+            assert!(document["components"]["schemas"][schema].is_object(), "{name} {method}: {schema}");
+        }
     }
 }
