@@ -22,6 +22,7 @@ mod sys;
 mod worker;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,8 +43,13 @@ pub fn main(args: &[OsString]) -> ExitCode {
     match server::Shim::new(dir, surroundings).serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("{e}");
+            say(&e.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a line into the shim's log. `eprintln` would panic when the disk is full, and take the pod along.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

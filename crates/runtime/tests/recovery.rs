@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 
 use common::{Machine, code, state, until, wait, wait_exit};
 use runtime::oci::Oci;
@@ -246,4 +247,46 @@ async fn a_shim_that_cannot_be_reached_does_not_hold_up_the_others() {
     for sandbox in ["a-uid", "b-uid"] {
         second.remove_pod_sandbox(sandbox).await.unwrap();
     }
+}
+
+/// A file system of its own, full at will.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf) -> Self {
+        fs::create_dir(&path).unwrap();
+        let size = Some(c"size=512k");
+        rustix::mount::mount("tmpfs", &path, "tmpfs", rustix::mount::MountFlags::empty(), size).unwrap();
+        Self(path)
+    }
+
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("fill")).unwrap();
+        while file.write_all(&[7; 512]).is_ok() {}
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_no_pod_and_keeps_none() {
+    let machine = Machine::new();
+    let disk = SmallDisk::mount(machine.path("pods"));
+    let runtime = machine.daemon();
+    let shim = running(&machine, &runtime, FOREVER).await;
+    runtime.create_container("a-uid", machine.shell("other.0", "exit 7")).await.unwrap();
+    disk.fill();
+    // How it ended cannot be recorded, nor can that be said in the shim's log.
+    runtime.start_container("a-uid", "other.0").await.unwrap_err();
+    assert_eq!(code(&wait_exit(&*runtime, "a-uid", "other.0").await), 7);
+    assert!(!machine.path("pods/a-uid/containers/other.0/exit.json").exists());
+    assert!(matches!(state(&*runtime, "a-uid", "c.0").await, ContainerState::Running { .. }));
+    assert_eq!(runtime.list_pod_sandboxes().await.unwrap()[0].pid, Some(shim));
+    runtime.remove_pod_sandbox("a-uid").await.unwrap();
+    assert_eq!(runtime.list_pod_sandboxes().await.unwrap(), []);
+    assert!(!machine.path("pods/a-uid").exists());
 }

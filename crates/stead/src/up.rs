@@ -85,6 +85,9 @@ pub(crate) fn run(up: &Up, data_dir: &Path) -> Result<()> {
             tracing_subscriber::EnvFilter::try_from_env("STEAD_LOG").unwrap_or_else(|_| "info".into()),
         )
         .with_writer(std::io::stderr)
+        // On a full disk the log cannot be written, and to say so there, too, would panic: not being heard is no
+        // reason to end.
+        .log_internal_errors(false)
         .init();
     let _lock = instance.lock()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -251,7 +251,27 @@ impl Sandbox {
             // It is killed, then.
             tracing::warn!(sandbox = self.id(), "{e}");
         }
-        self.bury().await
+        match self.bury().await {
+            // How its containers ended can wait for room on the disk; that they are gone is what was asked for.
+            Err(e) if self.runs_nothing().await? => {
+                tracing::warn!(sandbox = self.id(), "{e}");
+                Ok(())
+            }
+            buried => buried,
+        }
+    }
+
+    /// Whether there is no process of it, nor of its shim.
+    async fn runs_nothing(&self) -> Result<bool, Error> {
+        let (hierarchies, record) = (self.hierarchies.clone(), self.record.clone());
+        blocking(move || {
+            let count = |cgroup: &str| {
+                let processes = hierarchies.processes(cgroup);
+                processes.map(|pids| pids.len()).map_err(|e| system("looking for processes", e))
+            };
+            Ok(count(&record.pod_cgroup())? + count(&record.shim_cgroup())? == 0)
+        })
+        .await
     }
 
     /// Makes a container.

@@ -234,7 +234,7 @@ impl Container {
             message: ended.message.unwrap_or_default(),
         };
         if let Err(e) = write_exit(&self.dir, &state) {
-            eprintln!("container {}: {e}", self.id);
+            super::say(&format!("container {}: {e}", self.id));
         }
         self.phase = Phase::Exited(state);
     }
