@@ -70,7 +70,7 @@ impl Cause {
     }
 
     /// Whether this is as it should be, and all behind it.
-    pub fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         self.standing == Standing::Well && self.because.iter().all(Cause::is_well)
     }
 
@@ -92,22 +92,13 @@ pub struct Chain {
 
 impl Chain {
     /// Whether nothing keeps the object from its goal.
-    pub fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         self.causes.iter().all(Cause::is_well)
     }
 
     /// Whether all of it was explained with another object.
     pub(super) fn is_told(&self) -> bool {
         self.causes.iter().all(|cause| cause.is_told() || cause.is_well())
-    }
-
-    /// The sentence at the end of the first line of causes: the one that somebody can act on.
-    pub fn root(&self) -> Option<&Cause> {
-        let mut cause = self.causes.iter().find(|cause| !cause.is_well()).or(self.causes.first())?;
-        while let Some(next) = cause.because.iter().find(|cause| !cause.is_well()) {
-            cause = next;
-        }
-        Some(cause)
     }
 }
 

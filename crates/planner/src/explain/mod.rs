@@ -20,6 +20,7 @@ mod survey;
 mod unschedulable;
 mod volume;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -52,7 +53,7 @@ pub fn explain(
     name: &str,
     now: Timestamp,
 ) -> Chain {
-    let mut walk = Walk { world, events, now, seen: BTreeSet::new() };
+    let mut walk = Walk::new(world, events, now);
     match canonical(kind) {
         Some(kind) => walk.explain(kind, namespace, name),
         None => Chain {
@@ -91,9 +92,15 @@ struct Walk<'w> {
     now: Timestamp,
     /// What was explained already: causes can go in a circle.
     seen: BTreeSet<(String, String, String)>,
+    /// What the scheduler waits for: one plan of it is about all pods.
+    unscheduled: OnceCell<Vec<Waiting>>,
 }
 
 impl<'w> Walk<'w> {
+    fn new(world: &'w World, events: &'w [Event], now: Timestamp) -> Self {
+        Self { world, events, now, seen: BTreeSet::new(), unscheduled: OnceCell::new() }
+    }
+
     /// Everything about one object.
     fn explain(&mut self, kind: &str, namespace: &str, name: &str) -> Chain {
         let causes = match kind {

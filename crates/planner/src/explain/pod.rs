@@ -6,10 +6,11 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{CHECK_NAME, Cause, Walk, container, flag, held_by_others, references};
 use crate::Planner;
 use crate::objects::{annotation, is_terminating, namespace};
+use crate::plan::Waiting;
 use crate::pods::{
     claim_names, container_statuses, is_running_and_ready, is_terminal, node_name, phase, ready_since, spec,
 };
-use crate::scheduler::{Scheduler, is_node_ready, reasons};
+use crate::scheduler::{SCHEDULER_NAME, Scheduler, is_node_ready, reasons};
 use crate::stateful_set::{Ordinals, RESERVE_ORDINALS, parent_and_ordinal, start_ordinal};
 use crate::volume_binder::matching::is_bound;
 use crate::world::Key;
@@ -148,16 +149,16 @@ impl Walk<'_> {
     }
 
     fn unscheduled_pod(&mut self, pod: &Pod, namespace: &str, name: &str) -> Cause {
-        let asked = spec(pod)
-            .and_then(|spec| spec.scheduler_name.as_deref())
-            .unwrap_or(crate::scheduler::SCHEDULER_NAME);
-        if asked != crate::scheduler::SCHEDULER_NAME {
+        let asked = spec(pod).and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(SCHEDULER_NAME);
+        if asked != SCHEDULER_NAME {
             return Cause::new(format!("pod/{name} waits for the scheduler {asked}, which is not this one"))
                 .fix(format!("remove spec.schedulerName, or run {asked}"));
         }
-        let plan = Scheduler.plan(self.world, &Key::new("", crate::scheduler::SCHEDULER_NAME), self.now);
-        let mine = |waiting: &crate::Waiting| waiting.who.name == name && waiting.who.namespace == namespace;
-        let Some(waiting) = plan.waiting_on.into_iter().find(mine) else {
+        let waits = self
+            .unscheduled
+            .get_or_init(|| Scheduler.plan(self.world, &Key::new("", SCHEDULER_NAME), self.now).waiting_on);
+        let mine = |waiting: &&Waiting| waiting.who.name == name && waiting.who.namespace == namespace;
+        let Some(waiting) = waits.iter().find(mine).cloned() else {
             return Cause::new(format!("pod/{name} is about to be placed on a node"));
         };
         let cause = Cause::new(format!("pod/{name} has no node: {}", waiting.message));

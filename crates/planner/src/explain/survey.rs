@@ -1,7 +1,5 @@
 //! Everything that waits, each thing once.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use serde::Serialize;
@@ -61,7 +59,7 @@ pub fn survey(
         None if namespace.is_some() => KINDS.to_vec(),
         None => KINDS.iter().chain(KINDS_OF_THE_CLUSTER).copied().collect(),
     };
-    let mut walk = Walk { world, events, now, seen: BTreeSet::new() };
+    let mut walk = Walk::new(world, events, now);
     let mut survey = Survey::default();
     for kind in kinds {
         let inside = namespace.filter(|_| !CLUSTER_SCOPED.contains(&kind));
