@@ -268,3 +268,20 @@ async fn a_budget_is_replaced_only_by_who_says_which_version() {
     api.put(&one, &made).await.expect(200);
     api.patch("merge", &one, &json!({"spec": {"maxUnavailable": 2}})).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_budget_that_is_applied_again_stays_as_it_is() {
+    let api = Harness::start().await;
+    let budget = json!({"metadata": {"name": "db"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "db"}}}});
+    let made = api.post(BUDGETS, &budget).await.expect(201);
+    // kubectl sends the whole selector each time: it is replaced, never merged.
+    let selector = json!({"$patch": "replace", "matchLabels": {"app": "db"}});
+    let one = format!("{BUDGETS}/db");
+    let again =
+        api.patch("strategic-merge", &one, &json!({"spec": {"selector": selector}})).await.expect(200);
+    assert_eq!(again, made);
+    let other = json!({"spec": {"selector": {"$patch": "replace", "matchLabels": {"tier": "db"}}}});
+    let changed = api.patch("strategic-merge", &one, &other).await.expect(200);
+    assert_eq!(changed["spec"]["selector"], json!({"matchLabels": {"tier": "db"}}));
+    assert_eq!(changed["metadata"]["generation"], 2);
+}
