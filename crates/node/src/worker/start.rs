@@ -191,8 +191,16 @@ impl Worker {
         });
     }
 
-    /// Starts the probes of containers that run and have none yet.
+    /// Starts the probes of containers that run and have none yet. Of a pod that is to end, also of the sidecars
+    /// that end last, nobody asks whether it lives.
     pub(super) fn start_probers(&self, pod: &Arc<Pod>) {
+        self.start_missing_probers(pod);
+        if self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some() {
+            lock(&self.state).probers.values().for_each(Prober::stop_liveness);
+        }
+    }
+
+    fn start_missing_probers(&self, pod: &Arc<Pod>) {
         let running: Vec<(ContainerId, jiff::Timestamp, String)> = {
             let records = self.handle.records.borrow();
             let alive = records.iter().filter_map(|r| match r.state {

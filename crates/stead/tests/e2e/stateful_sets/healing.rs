@@ -58,6 +58,34 @@ fn a_missing_secret_stalls_and_a_good_template_heals() {
 }
 
 #[test]
+fn a_pod_that_no_node_has_room_for_stalls_and_a_good_template_heals() {
+    let mut bad = plain();
+    bad["resources"] = json!({"requests": {"cpu": "10k"}});
+    heals("heal-room", "Parallel", &bad, &["Unschedulable"]);
+}
+
+#[test]
+fn a_paused_set_leaves_even_a_stuck_pod_alone() {
+    let home = Home::new("heal-paused");
+    home.create::<StatefulSet>(set("db", 2, plain()));
+    complete(&home, "db");
+    let mut bad = plain();
+    bad["image"] = "127.0.0.1:1/nothing:1".into();
+    home.patch::<StatefulSet>("db", &template("bad", &bad));
+    home.until_one("db", "the rollout has stalled", |set: &StatefulSet| {
+        standing(set, "Stalled").is_some_and(|(holds, _)| holds == "True")
+    });
+    let stuck = home.get::<Pod>("db-1");
+    home.run("annotate sts db stead.dev/paused=true");
+    home.patch::<StatefulSet>("db", &template("good", &plain()));
+    observed(&home, "db");
+    assert_eq!(uid(&home.get::<Pod>("db-1")), uid(&stuck));
+    home.run("annotate sts db stead.dev/paused-");
+    complete(&home, "db");
+    assert!(pods(&home).values().all(|pod| version_of(pod) == "good"));
+}
+
+#[test]
 fn a_pod_that_merely_is_not_ready_is_never_touched() {
     let home = Home::new("heal-patience");
     home.create::<StatefulSet>(set("db", 2, plain()));
