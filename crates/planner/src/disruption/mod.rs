@@ -56,14 +56,11 @@ impl Planner for DisruptionController {
                 keys.extend(stale::marked_since(pod).map(|_| key("Pod", &pod.metadata)));
                 keys
             }
-            // The share of a percentage is of what the set wants.
-            Object::StatefulSet(set) => {
-                let template = set.spec.as_ref().map(|spec| &spec.template);
-                let Some(labelled) = template.and_then(|t| t.metadata.as_ref()) else { return Vec::new() };
-                let budgets = world.pod_disruption_budgets.in_namespace(namespace(&set.metadata));
+            other => {
+                let Some(labelled) = template_of(other) else { return Vec::new() };
+                let budgets = world.pod_disruption_budgets.in_namespace(namespace(other.metadata()));
                 budgets.filter(|budget| covers(budget, labelled)).map(budget_key).collect()
             }
-            _ => Vec::new(),
         }
     }
 
@@ -88,6 +85,17 @@ impl Planner for DisruptionController {
 
 fn key(kind: &str, meta: &ObjectMeta) -> Key {
     Key::new(namespace(meta), &format!("{kind} {}", name(meta)))
+}
+
+/// What the pods are like of which this object says how many there shall be: a share is a share of those.
+fn template_of(object: &Object) -> Option<&ObjectMeta> {
+    let template = match object {
+        Object::StatefulSet(set) => Some(&set.spec.as_ref()?.template),
+        Object::Deployment(deployment) => Some(&deployment.spec.as_ref()?.template),
+        Object::ReplicaSet(set) => set.spec.as_ref()?.template.as_ref(),
+        _ => None,
+    };
+    template?.metadata.as_ref()
 }
 
 /// The budgets that an eviction of this pod would ask. More than one is a mistake, for which the API refuses.
