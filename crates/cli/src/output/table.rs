@@ -89,13 +89,15 @@ pub(crate) fn labels(object: &Value) -> String {
     if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
 }
 
-/// A cell on one line: what follows a line break is cut off.
+/// A cell on one line: what follows a line break is cut off, and what a terminal would obey is only shown
+/// (CVE-2021-25743).
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Null => "<none>".to_owned(),
         other => other.to_string(),
     };
+    let text = text.replace('\u{1b}', "^[");
     match text.split_once(['\n', '\r', '\u{c}']) {
         Some((first, _)) => format!("{first}..."),
         None => text,
@@ -189,6 +191,11 @@ NAMESPACE   NAME              READY   NODE     AGE     APP      APP      LABELS
 shop        pod/web-0         1/1     n1       5m      <none>   web      app=web,tier=front
 default     pod/a-long-name   0/1     <none>   3d...   <none>   <none>   <none>
 ");
+    }
+
+    #[test]
+    fn words_do_not_steer_the_terminal() {
+        assert_eq!(cell(&json!("\u{1b}[2Jgone\rhere")), "^[[2Jgone...");
     }
 
     #[test]

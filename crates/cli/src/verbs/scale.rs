@@ -23,8 +23,8 @@ pub struct Scale {
     #[arg(long)]
     all: bool,
     /// How many there shall be
-    #[arg(long, value_name = "N")]
-    replicas: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    replicas: i32,
     /// Only if there are this many now
     #[arg(long, value_name = "N")]
     current_replicas: Option<i64>,
