@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::handlers;
 use crate::life::Part;
 use crate::node_streams::NodeStreams;
+use crate::ownership::Author;
 use crate::query::Query;
 use crate::respond::{self, Answer};
 use crate::route::{self, Route, Target};
@@ -82,6 +83,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: Option<OnUpgrade>,
     /// The time of day.
     pub(crate) clock: Clock,
+    /// Who asks.
+    pub(crate) user: String,
 }
 
 impl ApiServer {
@@ -111,7 +114,7 @@ impl ApiServer {
                 Scope::Namespaced => object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned(),
             };
             let target = Target { kind, namespace, name: String::new(), subresource: None };
-            match self.make(&target, object, false, &mut Vec::new()).await {
+            match self.make(&target, object, false, &Author::Server, &mut Vec::new()).await {
                 Ok(_) => {}
                 Err(status) if status.reason == "AlreadyExists" => {}
                 Err(status) => return Err(status),
@@ -130,12 +133,12 @@ impl ApiServer {
         let kind = registry::by_gvk("v1", "ConfigMap").ok_or_else(Status::no_such_path)?;
         let namespace = object.namespace().to_owned();
         let target = Target { kind, namespace, name: object.name().to_owned(), subresource: None };
-        let warnings = &mut Vec::new();
-        match self.make(&target, object.clone(), false, warnings).await {
+        let (author, warnings) = (&Author::Server, &mut Vec::new());
+        match self.make(&target, object.clone(), false, author, warnings).await {
             Err(status) if status.reason == "AlreadyExists" => {}
             made => return made.map(drop),
         }
-        let update = Update { target: &target, part: Part::Main, dry_run: false, warnings };
+        let update = Update { target: &target, part: Part::Main, dry_run: false, author, warnings };
         let renew = |old: &Value, _: &mut Vec<String>| {
             let mut new = old.clone();
             new["data"] = object["data"].clone();
@@ -304,6 +307,7 @@ where
                 body,
                 upgrade: parts.extensions.remove::<OnUpgrade>(),
                 clock: api.clock().clone(),
+                user: user.name,
             };
             Ok(api.answer(route, request).await)
         })

@@ -81,6 +81,31 @@ fn parse_yaml(body: &[u8]) -> Result<(Value, Vec<String>), Status> {
     }
 }
 
+/// The configuration in the body of a request to apply: YAML, of which JSON is a part.
+pub(crate) fn decode_applied(
+    request: &Request,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let (object, duplicates) = parse_yaml(&request.body)?;
+    if !object.is_object() {
+        return Err(Status::bad_request(
+            "the body of the request is not an object: send the fields to apply",
+        ));
+    }
+    match validation {
+        FieldValidation::Strict if !duplicates.is_empty() => {
+            return Err(Status::bad_request(format!(
+                "error strict decoding YAML: {}",
+                duplicates.join(", ")
+            )));
+        }
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn | FieldValidation::Strict => warnings.extend(duplicates),
+    }
+    Ok(object)
+}
+
 /// The options object in the body of a delete; `null` when there is none. Clients send it under any group.
 pub(crate) fn decode_options(request: &Request) -> Result<Value, Status> {
     if request.body.is_empty() {

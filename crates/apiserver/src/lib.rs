@@ -22,6 +22,7 @@ mod negotiate;
 pub mod node_streams;
 mod openapi;
 mod options;
+mod ownership;
 mod patching;
 pub mod pki;
 mod query;

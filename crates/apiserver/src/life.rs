@@ -26,9 +26,7 @@ pub(crate) fn begin(kind: &Kind, object: &mut Value, namespace: &str, now: Times
         remove(object, "status");
     }
     let meta = object.meta_mut();
-    for field in
-        ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields", "selfLink"]
-    {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
         meta.remove(field);
     }
     if namespace.is_empty() {
@@ -60,7 +58,6 @@ pub(crate) fn carry_over(kind: &Kind, part: Part, new: &mut Value, old: &Value) 
         Part::Status => keep_only_status(new, old),
     }
     let meta = new.meta_mut();
-    meta.remove("managedFields");
     meta.remove("selfLink");
     let mut kept = vec!["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"];
     kept.extend(["deletionGracePeriodSeconds", "generateName", "generation", "resourceVersion"]);

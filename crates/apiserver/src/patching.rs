@@ -15,7 +15,12 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
 /// The types of patches that are understood.
-pub(crate) const MEDIA_TYPES: &[&str] = &[JSON, MERGE, STRATEGIC];
+pub(crate) const MEDIA_TYPES: &[&str] = &[JSON, MERGE, STRATEGIC, APPLY];
+
+/// Whether the body is a configuration to apply, and no patch of its own.
+pub(crate) fn is_apply(request: &Request) -> bool {
+    content::media_type(&request.headers) == APPLY
+}
 
 /// A patch, read but not applied.
 pub(crate) struct Patch {
@@ -39,12 +44,6 @@ impl Patch {
             JSON => Form::Json,
             MERGE => Form::Merge,
             STRATEGIC => Form::Strategic,
-            APPLY => {
-                return Err(Status::unsupported_media_type(
-                    "server-side apply is not supported yet: use kubectl apply without --server-side, or send one of \
-                     application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
-                ));
-            }
             _ => {
                 return Err(Status::unsupported_media_type(format!(
                     "the body of the request was in an unknown format - accepted media types include: {}",

@@ -17,6 +17,7 @@ use tokio::sync::MutexGuard;
 use crate::api::ApiServer;
 use crate::codec::{self, Stored};
 use crate::life::{self, Part};
+use crate::ownership::{self, Author};
 use crate::route::Target;
 
 /// How often an update that lost a race is tried again before the client hears of it.
@@ -50,6 +51,7 @@ pub(crate) struct Update<'a> {
     pub(crate) target: &'a Target,
     pub(crate) part: Part,
     pub(crate) dry_run: bool,
+    pub(crate) author: &'a Author,
     pub(crate) warnings: &'a mut Vec<String>,
 }
 
@@ -66,6 +68,7 @@ impl ApiServer {
         target: &Target,
         object: Value,
         dry_run: bool,
+        author: &Author,
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
         if !object.resource_version().is_empty() {
@@ -73,13 +76,13 @@ impl ApiServer {
         }
         check_namespace(target, &object)?;
         if !object.name().is_empty() || object.meta_str("generateName").is_empty() {
-            return self.make_named(target, object, dry_run, warnings).await;
+            return self.make_named(target, object, dry_run, author, warnings).await;
         }
         for attempt in 1.. {
             let mut named = object.clone();
             let name = names::generate_name(object.meta_str("generateName"), &random_suffix(self.random()));
             named.meta_mut().insert("name".to_owned(), name.into());
-            match self.make_named(target, named, dry_run, warnings).await {
+            match self.make_named(target, named, dry_run, author, warnings).await {
                 Err(status) if status.reason == "AlreadyExists" && attempt < MAX_NAME_ATTEMPTS => {}
                 outcome => return outcome,
             }
@@ -92,13 +95,17 @@ impl ApiServer {
         target: &Target,
         mut object: Value,
         dry_run: bool,
+        author: &Author,
         warnings: &mut Vec<String>,
     ) -> Result<Stored, Status> {
         let kind = target.kind;
         let target = Target { name: object.name().to_owned(), ..target.clone() };
         let uid = uuid::Builder::from_random_bytes(self.random().bytes()).into_uuid().to_string();
-        life::begin(kind, &mut object, &target.namespace, self.clock().now(), uid);
+        let now = self.clock().now();
+        let sent = ownership::take(&mut object);
+        life::begin(kind, &mut object, &target.namespace, now, uid);
         kind.strategy.set_defaults(&mut object);
+        ownership::keep(&target, Part::Main, author, sent, &mut object, None, now);
         kind.strategy.prepare_for_create(&mut object);
         if kind.scope == Scope::Namespaced {
             self.check_namespace_is_open(&target).await?;
@@ -141,7 +148,7 @@ impl ApiServer {
             }
             let mut warnings = Vec::new();
             let mut new = change(&old, &mut warnings)?;
-            let _serialised = self.complete_update(target, update.part, &mut new, &old).await?;
+            let _serialised = self.complete_update(&update, &mut new, &old).await?;
             if update.part == Part::Main {
                 warnings.extend(target.kind.strategy.warnings(&new));
             }
@@ -160,11 +167,11 @@ impl ApiServer {
     /// Applies the kind's rules to a change.
     async fn complete_update(
         &self,
-        target: &Target,
-        part: Part,
+        update: &Update<'_>,
         new: &mut Value,
         old: &Value,
     ) -> Result<Option<MutexGuard<'_, ()>>, Status> {
+        let Update { target, part, author, .. } = *update;
         let kind = target.kind;
         // "0" asks for any version, as upstream has it.
         if matches!(new.resource_version(), "" | "0") {
@@ -176,11 +183,15 @@ impl ApiServer {
         } else if new.resource_version() != old.resource_version() {
             return Err(Status::stale(&kind.resource(), &target.name));
         }
+        let sent = ownership::take(new);
         life::carry_over(kind, part, new, old)?;
+        if part == Part::Main {
+            kind.strategy.set_defaults(new);
+        }
+        ownership::keep(target, part, author, sent, new, Some(old), self.clock().now());
         let mut serialised = None;
         let mut errors = Vec::new();
         if part == Part::Main {
-            kind.strategy.set_defaults(new);
             kind.strategy.prepare_for_update(new, old);
             serialised = self.admit(kind, new, Some(old)).await?;
             errors = kind.strategy.validate(new);
@@ -194,6 +205,7 @@ impl ApiServer {
         errors.splice(0..0, registry::validate_object_meta(kind, new));
         let errors = life::news(kind, errors, old);
         life::refuse_invalid(kind, new, &errors)?;
+        ownership::forget_mere_times(new, old);
         Ok(serialised)
     }
 

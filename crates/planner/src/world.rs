@@ -100,7 +100,9 @@ impl<K: Metadata<Ty = ObjectMeta>> Table<K> {
         self.objects.insert(Key::of(object.metadata()), Arc::new(object));
     }
 
-    fn upsert(&mut self, object: K) -> Option<(Option<Arc<K>>, Arc<K>)> {
+    fn upsert(&mut self, mut object: K) -> Option<(Option<Arc<K>>, Arc<K>)> {
+        // No planner asks who owns which field, and it is half of an object.
+        object.metadata_mut().managed_fields = None;
         let key = Key::of(object.metadata());
         if let Some(held) = self.objects.get(&key)
             && revision(held.metadata()) >= revision(object.metadata())

@@ -8,6 +8,7 @@ use crate::api::{ApiServer, Request};
 use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
+use crate::ownership::Author;
 use crate::respond::{self, Answer};
 use crate::route::Target;
 use crate::storage::Update;
@@ -20,7 +21,9 @@ pub(crate) async fn binding(api: &ApiServer, request: &Request, target: &Target)
         return Err(Status::bad_request("target.name: Required value: the name of a node"));
     }
     let resource = target.kind.resource();
-    let update = Update { target, part: Part::Given, dry_run: options.dry_run, warnings: &mut warnings };
+    let author = &Author::Server;
+    let update =
+        Update { target, part: Part::Given, dry_run: options.dry_run, author, warnings: &mut warnings };
     let change = |old: &Value, _: &mut Vec<String>| {
         let mut new = old.clone();
         target

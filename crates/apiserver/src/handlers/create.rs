@@ -7,6 +7,7 @@ use registry::Scope;
 use crate::api::{ApiServer, Request};
 use crate::content;
 use crate::options::WriteOptions;
+use crate::ownership::Author;
 use crate::respond::Answer;
 use crate::route::Target;
 
@@ -15,8 +16,9 @@ pub(crate) async fn create(api: &ApiServer, request: &Request, target: &Target) 
         return Err(Status::bad_request("an empty namespace may not be set during creation"));
     }
     let options = WriteOptions::from_request(request)?;
+    let author = Author::of(request)?;
     let mut warnings = Vec::new();
     let object = content::decode_kind(request, target.kind, options.field_validation, &mut warnings)?;
-    let stored = api.make(target, object, options.dry_run, &mut warnings).await?;
+    let stored = api.make(target, object, options.dry_run, &author, &mut warnings).await?;
     super::show(request, target, StatusCode::CREATED, &stored, &warnings)
 }

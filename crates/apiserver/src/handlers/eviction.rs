@@ -13,6 +13,7 @@ use crate::codec;
 use crate::content;
 use crate::life::Part;
 use crate::options::{DeleteOptions, WriteOptions};
+use crate::ownership::Author;
 use crate::respond::{self, Answer};
 use crate::route::Target;
 use crate::storage::Update;
@@ -89,8 +90,8 @@ async fn pay(api: &ApiServer, target: &Target, options: &DeleteOptions, budget: 
         name: budget.to_owned(),
         subresource: Some(Subresource::Status),
     };
-    let warnings = &mut Vec::new();
-    let update = Update { target: &place, part: Part::Status, dry_run: options.dry_run, warnings };
+    let (author, warnings) = (&Author::Server, &mut Vec::new());
+    let update = Update { target: &place, part: Part::Status, dry_run: options.dry_run, author, warnings };
     let spend = |old: &Value, _: &mut Vec<String>| eviction::spend(old, &target.name, api.clock().now());
     match api.update(update, spend).await {
         Err(status) if status.reason == "Conflict" => {

@@ -13,6 +13,7 @@ use crate::codec;
 use crate::content;
 use crate::life::Part;
 use crate::options::{DeleteOptions, WriteOptions};
+use crate::ownership::Author;
 use crate::respond::Answer;
 use crate::route::Target;
 use crate::storage::Update;
@@ -25,7 +26,9 @@ pub(crate) async fn finalize(api: &ApiServer, request: &Request, target: &Target
     if !options.dry_run {
         empty(api, target, &sent).await?;
     }
-    let update = Update { target, part: Part::Given, dry_run: options.dry_run, warnings: &mut warnings };
+    let author = &Author::of(request)?;
+    let update =
+        Update { target, part: Part::Given, dry_run: options.dry_run, author, warnings: &mut warnings };
     let change = |old: &Value, _: &mut Vec<String>| {
         let mut new = old.clone();
         new["metadata"]["resourceVersion"] = sent["metadata"]["resourceVersion"].clone();

@@ -1,6 +1,7 @@
 //! One file per verb. A handler reads what the request asks, calls the storage step that does it, and
 //! renders the answer; it knows nothing about any one kind.
 
+pub(crate) mod apply;
 pub(crate) mod binding;
 pub(crate) mod create;
 pub(crate) mod delete;

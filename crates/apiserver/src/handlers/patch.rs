@@ -1,4 +1,4 @@
-//! PATCH of an object: JSON patch, merge patch, strategic merge patch.
+//! PATCH of an object: JSON patch, merge patch, strategic merge patch, apply.
 
 use apimachinery::status::Status;
 use http::StatusCode;
@@ -9,7 +9,8 @@ use crate::api::{ApiServer, Request};
 use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
-use crate::patching::Patch;
+use crate::ownership::{self, Author};
+use crate::patching::{self, Patch};
 use crate::respond::Answer;
 use crate::route::Target;
 use crate::storage::Update;
@@ -25,10 +26,15 @@ pub(crate) async fn patch_part(
     target: &Target,
     part: Part,
 ) -> Result<Answer, Status> {
+    if patching::is_apply(request) {
+        return super::apply::apply(api, request, target, part).await;
+    }
     let options = WriteOptions::from_request(request)?;
+    ownership::refuse_force(request)?;
+    let author = Author::of(request)?;
     let patch = Patch::from_request(request)?;
     let mut warnings = Vec::new();
-    let update = Update { target, part, dry_run: options.dry_run, warnings: &mut warnings };
+    let update = Update { target, part, dry_run: options.dry_run, author: &author, warnings: &mut warnings };
     let change = |old: &Value, warnings: &mut Vec<String>| {
         let mut new = patch.apply(old)?;
         for field in ["apiVersion", "kind"] {

@@ -12,6 +12,7 @@ use crate::codec::{self, Stored};
 use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
+use crate::ownership::Author;
 use crate::patching::Patch;
 use crate::respond::{self, Answer};
 use crate::route::Target;
@@ -40,7 +41,8 @@ async fn put(
     let options = WriteOptions::from_request(request)?;
     let sent = content::decode(request, API_VERSION, "Scale", options.field_validation, warnings)?;
     check_name(target, &sent)?;
-    let update = Update { target, part: Part::Main, dry_run: options.dry_run, warnings };
+    let author = &Author::of(request)?;
+    let update = Update { target, part: Part::Main, dry_run: options.dry_run, author, warnings };
     Ok(api.update(update, |old, _| write_back(target, old, &sent)).await?.into_stored())
 }
 
@@ -52,7 +54,8 @@ async fn patch(
 ) -> Result<Stored, Status> {
     let options = WriteOptions::from_request(request)?;
     let patch = Patch::from_request(request)?;
-    let update = Update { target, part: Part::Main, dry_run: options.dry_run, warnings };
+    let author = &Author::of(request)?;
+    let update = Update { target, part: Part::Main, dry_run: options.dry_run, author, warnings };
     let change = |old: &Value, warnings: &mut Vec<String>| {
         let mut sent = patch.apply(&show(target, old)?)?;
         content::check_shape(&mut sent, options.field_validation, Vec::new(), warnings)?;

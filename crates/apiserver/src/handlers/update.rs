@@ -9,6 +9,7 @@ use crate::api::{ApiServer, Request};
 use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
+use crate::ownership::Author;
 use crate::respond::Answer;
 use crate::route::Target;
 use crate::storage::{self, Update};
@@ -25,10 +26,11 @@ pub(crate) async fn put(
     part: Part,
 ) -> Result<Answer, Status> {
     let options = WriteOptions::from_request(request)?;
+    let author = Author::of(request)?;
     let mut warnings = Vec::new();
     let sent = content::decode_kind(request, target.kind, options.field_validation, &mut warnings)?;
     check_name(target, &sent)?;
-    let update = Update { target, part, dry_run: options.dry_run, warnings: &mut warnings };
+    let update = Update { target, part, dry_run: options.dry_run, author: &author, warnings: &mut warnings };
     let stored = api.update(update, |_, _| Ok(sent.clone())).await?.into_stored();
     super::show(request, target, StatusCode::OK, &stored, &warnings)
 }

@@ -1,6 +1,7 @@
 //! The API's behaviour, asked through its service in process, and over TLS on loopback.
 
 mod access;
+mod apply;
 mod contract;
 mod deletion;
 mod eviction;

@@ -222,8 +222,6 @@ async fn patches_that_do_not_fit_are_refused_with_the_reason() {
     api.patch("merge", &one, &json!(["a"])).await.refused(400);
     let refusal = api.patch("strange", &one, &json!({})).await.refused(415);
     assert!(refusal.contains("application/strategic-merge-patch+json"), "{refusal}");
-    let apply = api.call("PATCH", &one, &[("content-type", "application/apply-patch+yaml")], "a: b").await;
-    assert!(apply.refused(415).starts_with("server-side apply is not supported yet"));
     api.patch("merge", &format!("{CONFIG_MAPS}/b"), &json!({})).await.refused(404);
     assert_eq!(api.get(&one).await.expect(200)["data"], json!({"a": "1"}));
 }
