@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::root;
 use breakages::{BREAKAGES, Breakage, Edit, NO_CHECKER};
@@ -16,17 +17,18 @@ use breakages::{BREAKAGES, Breakage, Edit, NO_CHECKER};
 /// A suite of tests that a broken planner must not pass.
 struct Suite {
     name: &'static str,
-    /// How cargo runs it.
-    tests: &'static [&'static str],
+    package: &'static str,
+    /// The test's target.
+    test: &'static str,
     /// Whether the suite is asked what the planner's own checker says.
     shows_checker: bool,
 }
 
 const SUITES: [Suite; 4] = [
-    Suite { name: "scenarios", tests: &["-p", "planner", "--test", "scenarios"], shows_checker: true },
-    Suite { name: "exhaustive", tests: &["-p", "planner", "--test", "exhaustive"], shows_checker: true },
-    Suite { name: "model", tests: &["-p", "planner", "--test", "model"], shows_checker: false },
-    Suite { name: "simulator", tests: &["-p", "simulator"], shows_checker: false },
+    Suite { name: "scenarios", package: "planner", test: "scenarios", shows_checker: true },
+    Suite { name: "exhaustive", package: "planner", test: "exhaustive", shows_checker: true },
+    Suite { name: "model", package: "planner", test: "model", shows_checker: false },
+    Suite { name: "simulator", package: "simulator", test: "seeds", shows_checker: false },
 ];
 
 /// How the checker's assertion begins in a test's output: where it stands, and the first rule that is broken.
@@ -57,9 +59,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         breakage.edits.iter().chain([&NO_CHECKER]).try_for_each(|edit| tree.changed(edit).map(drop))?;
     }
     println!("copied the tree to {}; first without a breakage", tree.root.display());
-    for suite in &suites {
-        tree.compile(suite)?;
-        let output = tree.test(suite)?;
+    for (suite, program) in suites.iter().zip(tree.compile(&suites)?) {
+        let output = tree.test(suite, &program)?;
         ensure!(output.status.success(), "{} fails without a breakage:\n{}", suite.name, said(&output));
     }
     let mut rows = Vec::new();
@@ -146,9 +147,9 @@ impl Tree {
     fn sabotage(&self, breakage: &Breakage, suites: &[&Suite]) -> Result<Caught> {
         let mut edits: Vec<&Edit> = breakage.edits.iter().collect();
         let checker = self.with(&edits, || {
-            for suite in suites.iter().filter(|suite| suite.shows_checker) {
-                self.compile(suite).with_context(|| breakage.what)?;
-                if let Some(rule) = checker_in(&said(&self.test(suite)?)) {
+            let asked: Vec<&Suite> = suites.iter().copied().filter(|suite| suite.shows_checker).collect();
+            for (suite, program) in asked.iter().zip(self.compile(&asked).context(breakage.what)?) {
+                if let Some(rule) = checker_in(&said(&self.test(suite, &program)?)) {
                     return Ok(Some(rule));
                 }
             }
@@ -156,32 +157,42 @@ impl Tree {
         })?;
         edits.push(&NO_CHECKER);
         let suites = self.with(&edits, || {
-            let noticed = |suite: &&Suite| {
-                self.compile(suite).with_context(|| breakage.what)?;
-                Ok(!self.test(suite)?.status.success())
-            };
-            suites.iter().map(noticed).collect::<Result<Vec<bool>>>()
+            let programs = self.compile(suites).context(breakage.what)?;
+            let noticed =
+                |(suite, program): (&&Suite, &PathBuf)| Ok(!self.test(suite, program)?.status.success());
+            suites.iter().zip(&programs).map(noticed).collect::<Result<Vec<bool>>>()
         })?;
         Ok(Caught { checker, suites })
     }
 
-    fn cargo(&self, suite: &Suite) -> Command {
+    /// Builds the suites' programs: all at once, for every cargo waits for all others.
+    fn compile(&self, suites: &[&Suite]) -> Result<Vec<PathBuf>> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target).env("RUST_BACKTRACE", "0");
-        cargo.args(["test", "--quiet", "--offline"]).args(suite.tests);
-        cargo
-    }
-
-    fn compile(&self, suite: &Suite) -> Result<()> {
-        let output = self.cargo(suite).arg("--no-run").output().context("cannot start cargo")?;
+        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        cargo.args(["test", "--no-run", "--quiet", "--offline", "--message-format=json-render-diagnostics"]);
+        for suite in suites {
+            cargo.args(["-p", suite.package, "--test", suite.test]);
+        }
+        let output = cargo.output().context("cannot start cargo")?;
         if !output.status.success() {
             bail!("it does not compile:\n{}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(())
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let messages: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let program = |suite: &&Suite| {
+            let mut built = messages.iter().filter(|message| message["target"]["name"] == suite.test);
+            let program = built.find_map(|message| message["executable"].as_str()).map(PathBuf::from);
+            program.with_context(|| format!("cargo does not tell where the program of {} is", suite.name))
+        };
+        suites.iter().map(program).collect()
     }
 
-    fn test(&self, suite: &Suite) -> Result<Output> {
-        self.cargo(suite).output().context("cannot start cargo")
+    /// Runs a suite as cargo would.
+    fn test(&self, suite: &Suite, program: &Path) -> Result<Output> {
+        let mut test = Command::new(program);
+        test.arg("--quiet").current_dir(self.root.join("crates").join(suite.package));
+        test.env("RUST_BACKTRACE", "0").env("INSTA_WORKSPACE_ROOT", &self.root).env("INSTA_UPDATE", "no");
+        test.output().with_context(|| format!("cannot start {}", program.display()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::events::{Event, events, progress};
@@ -122,7 +123,7 @@ impl Search {
 
     fn expand(&mut self, at: usize) {
         let state = self.nodes[at].state;
-        let planned = self.stage.plan(&state);
+        let planned = self.plan(at);
         if let Err(why) = rules::judge(self.config(), &state, &planned) {
             self.fail(at, &planned, &why);
         }
@@ -148,6 +149,15 @@ impl Search {
         });
         let next = peaceful.map(|next| next.map_or(at, |(state, step)| self.visit(state, at, step)));
         self.nodes[at].peaceful = next;
+    }
+
+    /// The planner's plan. Its own assertions, and the checker's, are told with how it came to them.
+    fn plan(&self, at: usize) -> Planned {
+        let plan = || self.stage.plan(&self.nodes[at].state);
+        std::panic::catch_unwind(AssertUnwindSafe(plan)).unwrap_or_else(|panic| {
+            println!("{}: how it came to this:\n{}", self.config().name, self.path_to(at));
+            std::panic::resume_unwind(panic)
+        })
     }
 
     /// Everything that may happen, before the plan, after it, and between any two of its writes.
