@@ -134,3 +134,22 @@ async fn what_was_bound_is_known_as_bound_before_any_watch_tells() {
     let held = world.pods.get("default", "db-0").expect("it is known");
     assert_eq!(held.spec.as_ref().and_then(|spec| spec.node_name.as_deref()), Some("here"));
 }
+
+#[tokio::test]
+async fn an_event_tells_the_name_that_the_api_gave() {
+    let mut api = Fake::new(|asked: &Asked| {
+        let mut object = asked.body.clone();
+        if object["metadata"]["generateName"].is_string() {
+            object["metadata"]["name"] = "web-x4z2b".into();
+        }
+        (201, object)
+    });
+    let mut unnamed = pod("", 0);
+    unnamed["metadata"]["generateName"] = "web-".into();
+    let mut plan = Plan { actions: vec![Action::Create(unnamed)], ..Plan::default() };
+    let message = format!("Created pod: {}", planner::plan::CREATED_NAME);
+    plan.record(&set(), EventType::Normal, "SuccessfulCreate", message);
+    executor(&api).execute(&plan).await.expect("both are taken");
+    api.next().await;
+    assert_eq!(brief(&api.next().await), "SuccessfulCreate Created pod: web-x4z2b");
+}

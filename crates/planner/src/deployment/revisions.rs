@@ -201,3 +201,27 @@ pub(super) fn untold_revision<'r>(rollout: &'r Rollout<'_>) -> Option<&'r str> {
     let revision = rollout.new.as_ref()?.annotation(REVISION)?;
     (annotation(&rollout.deployment.metadata, REVISION) != Some(revision)).then_some(revision)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_rollbacks_the_oldest_are_forgotten() {
+        let mut member = Member { held: None, wanted: ReplicaSet::default() };
+        (1..=1000).for_each(|place: i32| remember(&mut member, &place.to_string()));
+        let history = member.annotation(REVISION_HISTORY).unwrap_or_default();
+        assert!(history.len() <= HISTORY_MAX, "{}", history.len());
+        assert!(history.ends_with(",998,999,1000"), "{history}");
+        assert!(!history.starts_with("1,"), "{history}");
+    }
+
+    #[test]
+    fn a_template_has_another_hash_for_each_collision_and_no_word_in_it() {
+        let template = PodTemplateSpec::default();
+        let hashes = [None, Some(1), Some(2)].map(|count| template_hash(&template, count));
+        assert_ne!(hashes[0], hashes[1]);
+        assert_ne!(hashes[1], hashes[2]);
+        assert!(hashes.iter().flat_map(|hash| hash.chars()).all(|c| !"aeiou013".contains(c)), "{hashes:?}");
+    }
+}

@@ -234,3 +234,25 @@ fn difference(held: &ReplicaSet, wanted: &ReplicaSet) -> Value {
     }
     patch
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_surge_is_rounded_up_and_unavailability_down() {
+        let check = |share_text: &str, total: i32, up: i32, down: i32| {
+            let value = IntOrString::String(share_text.to_owned());
+            let found = (share(Some(&value), total, 99), share(Some(&value), total, 0));
+            assert_eq!(found, (up, down), "{share_text} of {total}");
+        };
+        check("25%", 4, 1, 1);
+        check("25%", 3, 1, 0);
+        check("25%", 10, 3, 2);
+        check("0%", 7, 0, 0);
+        check("100%", 7, 7, 7);
+        check("150%", 3, 5, 4);
+        assert_eq!(share(Some(&IntOrString::Int(2)), 9, 99), 2);
+        assert_eq!(share(None, 9, 99), 0);
+    }
+}

@@ -4,6 +4,7 @@
 //!
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
+mod deployments;
 mod harness;
 mod images;
 mod network_and_dns;
