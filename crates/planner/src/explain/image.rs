@@ -49,7 +49,7 @@ pub(super) fn problem(walk: &Walk<'_>, pod: &Pod, container: &str, reason: &str,
     let found =
         if trouble == Trouble::Unknown { said } else { said.split("; check ").next().unwrap_or(said) };
     let cause = Cause::new(format!("container {container} has no image ({reason})")).words(found);
-    let other = format!("name another: {}", set_image(pod, container));
+    let other = format!("name another: {}", set_image(walk, pod, container));
     let import = "bring it: stead image import FILE";
     match trouble {
         Trouble::BadName => cause.fix(format!("{image} is no image's name; {other}")),
@@ -93,14 +93,20 @@ fn without_preamble<'s>(said: &'s str, image: &str) -> &'s str {
     said
 }
 
-/// The command that gives the container another image.
-fn set_image(pod: &Pod, container: &str) -> String {
-    let flag = flag(namespace(&pod.metadata));
-    let target = match controller_of(&pod.metadata).filter(|owner| owner.kind == "StatefulSet") {
-        Some(owner) => format!("sts/{}", owner.name),
-        None => format!("pod/{}", name(&pod.metadata)),
+/// The command that gives the container another image: where the pod is made from a template, in that.
+fn set_image(walk: &Walk<'_>, pod: &Pod, container: &str) -> String {
+    let ns = namespace(&pod.metadata);
+    let owner = controller_of(&pod.metadata);
+    let target = match owner.map(|owner| (owner.kind.as_str(), owner.name.as_str())) {
+        Some(("StatefulSet", set)) => format!("sts/{set}"),
+        Some(("ReplicaSet", set)) => {
+            let held = walk.world.replica_sets.get(ns, set);
+            let above = held.and_then(|set| controller_of(&set.metadata)).filter(|o| o.kind == "Deployment");
+            above.map_or_else(|| format!("rs/{set}"), |above| format!("deploy/{}", above.name))
+        }
+        _ => format!("pod/{}", name(&pod.metadata)),
     };
-    format!("stead set image {target}{flag} {container}=IMAGE")
+    format!("stead set image {target}{} {container}=IMAGE", flag(ns))
 }
 
 fn pull_secrets(pod: &Pod) -> impl Iterator<Item = &str> {

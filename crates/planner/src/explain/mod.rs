@@ -68,6 +68,8 @@ fn canonical(word: &str) -> Option<&'static str> {
     let word = word.split('.').next().unwrap_or_default();
     Some(match word {
         "statefulset" | "statefulsets" | "sts" => "StatefulSet",
+        "deployment" | "deployments" | "deploy" => "Deployment",
+        "replicaset" | "replicasets" | "rs" => "ReplicaSet",
         "pod" | "pods" | "po" => "Pod",
         "persistentvolumeclaim" | "persistentvolumeclaims" | "pvc" | "claim" => "PersistentVolumeClaim",
         "persistentvolume" | "persistentvolumes" | "pv" | "volume" => "PersistentVolume",

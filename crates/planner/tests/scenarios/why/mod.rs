@@ -4,6 +4,7 @@
 mod budgets;
 mod claims;
 mod containers;
+mod deployments;
 mod endings;
 mod images;
 mod nodes;
