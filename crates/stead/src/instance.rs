@@ -64,7 +64,11 @@ impl Instance {
             }
             _ => anyhow!("cannot use the data directory {given}: {error}"),
         })?;
-        if !dir.join("images").is_dir() {
+        let images = std::fs::metadata(dir.join("images"));
+        if images.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+            bail!("{given} is for its owner alone: become that user (try sudo)");
+        }
+        if !images.is_ok_and(|images| images.is_dir()) {
             bail!("{given} is not a data directory of stead: name the right one with --data-dir");
         }
         let id = format!("{:016x}", fnv1a(dir.as_os_str().as_encoded_bytes()));

@@ -75,4 +75,15 @@ mod tests {
             assert!(script.contains(word), "{word} in\n{script}");
         }
     }
+
+    #[test]
+    fn an_address_without_its_port_is_refused_with_what_to_write() {
+        for text in ["127.0.0.1", "localhost:6443"] {
+            let error = Args::try_parse_from(["stead", "up", "--listen", text]).err().expect("no address");
+            assert!(
+                error.to_string().contains("write an IP address and a port, like 127.0.0.1:6443"),
+                "{error}"
+            );
+        }
+    }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Up {
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where the API listens
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443", value_parser = address)]
     listen: SocketAddr,
     /// The node's name; the host's name when not given
     #[arg(long, value_name = "NAME")]
@@ -54,7 +54,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "CIDR", default_value = "10.43.0.0/16")]
     service_cidr: Ipv4Cidr,
     /// Where DNS listens besides the pods' gateway
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     dns_listen: Option<SocketAddr>,
     /// Look here first for images of a registry
     #[arg(long, value_name = "HOST=URL")]
@@ -65,6 +65,10 @@ pub(crate) struct Up {
     /// What `--detach` starts
     #[arg(long, hide = true, conflicts_with = "detach")]
     in_background: bool,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, like 127.0.0.1:6443")
 }
 
 /// Starts stead and runs it until it is told to end.
