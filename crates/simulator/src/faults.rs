@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// The request arrives late, or its answer does.
     Late,
+    /// The API ends, and is there again a moment later. What it has acknowledged stays.
+    ApiRestarted,
     /// A watch ends: in good order, in the middle of a line, or with an error.
     WatchCut,
     /// A watch says that its place is too old.
@@ -46,6 +48,7 @@ const ALL: &[(Fault, u64)] = &[
     (Fault::RequestLost, 60),
     (Fault::AnswerLost, 100),
     (Fault::Late, 60),
+    (Fault::ApiRestarted, 60),
     (Fault::WatchCut, 60),
     (Fault::WatchExpired, 20),
     (Fault::WatchDelayed, 60),

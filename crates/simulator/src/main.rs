@@ -52,7 +52,8 @@ impl Sum {
         for (fault, count) in &outcome.faults {
             *self.faults.entry(fault.clone()).or_default() += count;
         }
-        if outcome.failure.is_some() {
+        if let Some(failure) = &outcome.failure {
+            println!("seed {}: {}", outcome.seed, failure.what);
             self.failures.push(outcome);
         }
     }

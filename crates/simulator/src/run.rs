@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use client::Informers;
 use futures::StreamExt;
+use futures::future::OptionFuture;
 use store::{Store, WatchItem};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -88,7 +89,9 @@ async fn run(seed: u64, extent: Extent, options: Options) -> Outcome {
     let _bench = Bench::of(&sim);
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_all(Arc::clone(&sim)));
-    if let Err(status) = sim.api().bootstrap().await {
+    if let Some(Err(status)) =
+        OptionFuture::from(sim.api().map(|api| async move { api.bootstrap().await })).await
+    {
         sim.fail(format!("the first objects: {}", status.message));
     }
     let nodes = if sim.dice.hits(300) { 2 } else { 1 };

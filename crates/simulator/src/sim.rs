@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use apimachinery::inject::{Clock, Random};
-use apiserver::{ApiServer, UserInfo};
+use apiserver::ApiServer;
 use jiff::Timestamp;
 use kube::Client;
 use store::{Memory, Store};
@@ -47,7 +47,9 @@ pub(crate) struct Sim {
     pub(crate) struck: Notify,
     judge: Mutex<Judge>,
     log: Mutex<Log>,
-    api: ApiServer,
+    /// `None` while it is being restarted.
+    api: Mutex<Option<ApiServer>>,
+    random: Random,
     clock: Clock,
     begun: Instant,
     faulty: AtomicBool,
@@ -63,14 +65,7 @@ impl Sim {
         let begun = Instant::now();
         let clock = clock_from(begun);
         let store = Arc::new(Memory::new());
-        let api = ApiServer::new(apiserver::Config {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            service_cidr: "10.43.0.0/16".to_owned(),
-            streams: Arc::new(crate::wire::NoStreams),
-            clock: clock.clone(),
-            random,
-        });
-        Arc::new(Self {
+        let sim = Self {
             profile: Profile::draw(&dice),
             dice,
             store,
@@ -78,17 +73,40 @@ impl Sim {
             struck: Notify::new(),
             judge: Mutex::default(),
             log: Mutex::new(Log::new()),
-            api,
+            api: Mutex::default(),
+            random,
             clock,
             begun,
             faulty: AtomicBool::new(true),
             controllers: Mutex::default(),
             options,
-        })
+        };
+        sim.start_api();
+        Arc::new(sim)
     }
 
-    pub(crate) fn api(&self) -> &ApiServer {
-        &self.api
+    /// The API, when there is one.
+    pub(crate) fn api(&self) -> Option<ApiServer> {
+        lock(&self.api).clone()
+    }
+
+    /// Ends the API: its watches end, and nobody answers.
+    pub(crate) fn stop_api(&self) {
+        if let Some(api) = lock(&self.api).take() {
+            api.end_streams();
+        }
+    }
+
+    /// Starts an API over the store.
+    pub(crate) fn start_api(&self) {
+        let api = ApiServer::new(apiserver::Config {
+            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            service_cidr: "10.43.0.0/16".to_owned(),
+            streams: Arc::new(crate::wire::NoStreams),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        });
+        *lock(&self.api) = Some(api);
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -105,8 +123,7 @@ impl Sim {
 
     /// A client whose requests go over a wire of its process.
     pub(crate) fn client(self: &Arc<Self>, process: &Arc<Process>) -> Client {
-        let service = self.api.service(UserInfo::internal(&process.name));
-        Client::new(Wire::new(Arc::clone(self), Arc::clone(process), service), "default")
+        Client::new(Wire::new(Arc::clone(self), Arc::clone(process)), "default")
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {

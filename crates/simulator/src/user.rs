@@ -56,6 +56,12 @@ impl User {
         for name in std::mem::take(&mut self.spoilt) {
             self.patch(name, &manifests::repair(&self.sim.dice)).await;
         }
+        // Pods that lost their set may run such an image, too, and nobody replaces them.
+        for pod in self.list("Pod").await.iter().filter(|pod| pod["metadata"]["ownerReferences"].is_null()) {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
+            self.ask(Method::DELETE, &format!("/api/v1/namespaces/default/pods/{name}"), &options).await;
+        }
     }
 
     fn pause(&self) -> Duration {
@@ -151,10 +157,14 @@ impl User {
 
     /// The name of one of the objects of a kind.
     async fn any(&self, kind: &str) -> Option<String> {
-        let path = collection_path("v1", kind, "default")?;
-        let list = send_json(&self.client, Method::GET, &path, &Value::Null).await.ok()?;
-        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let items = self.list(kind).await;
         self.sim.dice.pick(&items)?["metadata"]["name"].as_str().map(str::to_owned)
+    }
+
+    async fn list(&self, kind: &str) -> Vec<Value> {
+        let path = collection_path("v1", kind, "default").unwrap_or_default();
+        let list = send_json(&self.client, Method::GET, &path, &Value::Null).await.unwrap_or_default();
+        list["items"].as_array().cloned().unwrap_or_default()
     }
 
     /// Sends. What a user must put up with is that something is gone, there already, has changed, or has no

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use apimachinery::status::Status;
 use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
-use apiserver::{ApiService, Body};
+use apiserver::{ApiServer, Body, UserInfo};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -23,6 +23,9 @@ use crate::faults::Fault;
 use crate::process::Process;
 use crate::sim::Sim;
 use crate::watch;
+
+/// How long a person waits before asking once more.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 type Answer = Response<Body>;
 
@@ -42,12 +45,11 @@ enum Fate {
 pub(crate) struct Wire {
     sim: Arc<Sim>,
     process: Arc<Process>,
-    api: ApiService,
 }
 
 impl Wire {
-    pub(crate) fn new(sim: Arc<Sim>, process: Arc<Process>, api: ApiService) -> Self {
-        Self { sim, process, api }
+    pub(crate) fn new(sim: Arc<Sim>, process: Arc<Process>) -> Self {
+        Self { sim, process }
     }
 
     fn fate(&self, method: &Method) -> Fate {
@@ -79,8 +81,19 @@ impl Wire {
         if late { self.sim.dice.millis(100, 30_000) } else { self.sim.dice.millis(0, 3) }
     }
 
+    /// The API, if it is there. A person waits for it.
+    async fn reach_api(&self) -> Option<ApiServer> {
+        loop {
+            let api = self.sim.api();
+            if api.is_some() || self.process.faulty {
+                return api;
+            }
+            sleep(PATIENCE).await;
+        }
+    }
+
     /// Takes a request to the API and its answer back.
-    async fn carry(mut self, request: Request<kube::client::Body>) -> io::Result<Answer> {
+    async fn carry(self, request: Request<kube::client::Body>) -> io::Result<Answer> {
         let (parts, body) = request.into_parts();
         let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let fate = self.fate(&parts.method);
@@ -105,7 +118,12 @@ impl Wire {
             _ => {}
         }
         let request = Request::from_parts(parts, Full::new(bytes.clone()));
-        let answer = self.api.call(request).await.unwrap_or_else(|never: Infallible| match never {});
+        let Some(api) = self.reach_api().await else {
+            self.sim.note(&format!("{asked}: there is no API"));
+            return Err(broken());
+        };
+        let mut service = api.service(UserInfo::internal(&self.process.name));
+        let answer = service.call(request).await.unwrap_or_else(|never: Infallible| match never {});
         self.trace(&asked, &bytes, &answer);
         if is_watch && answer.status().is_success() {
             return Ok(answer.map(|body| watch::tap(self.sim, self.process, &asked, body)));
