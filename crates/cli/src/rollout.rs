@@ -41,8 +41,7 @@ pub(crate) fn progress(set: &Value) -> Result<Progress, Error> {
     if spec["updateStrategy"]["type"].as_str().is_some_and(|strategy| strategy != "RollingUpdate") {
         return Err(Error::plain("rollout status is only available for RollingUpdate strategy type"));
     }
-    let observed = count(&status["observedGeneration"]);
-    if observed == 0 || count(&set["metadata"]["generation"]) > observed {
+    if !is_observed(set) {
         return Ok(Progress::waiting("Waiting for statefulset spec update to be observed...".to_owned()));
     }
     let replicas = spec["replicas"].as_i64().unwrap_or(1);
@@ -77,6 +76,12 @@ pub(crate) fn progress(set: &Value) -> Result<Progress, Error> {
     )))
 }
 
+/// Whether the status speaks of the spec as it is now.
+fn is_observed(set: &Value) -> bool {
+    let observed = set["status"]["observedGeneration"].as_i64().unwrap_or_default();
+    observed > 0 && observed >= set["metadata"]["generation"].as_i64().unwrap_or_default()
+}
+
 /// Whether somebody has stopped the set's updates.
 pub(crate) fn is_paused(set: &Value) -> bool {
     set.annotation(PAUSED) == Some("true")
@@ -89,6 +94,9 @@ pub(crate) fn is_stalled(set: &Value) -> bool {
 
 /// What the set waits for, as its conditions say it; one sentence, and where there is more.
 pub(crate) fn cause(set: &Value) -> Option<String> {
+    if !is_observed(set) {
+        return None;
+    }
     let stalled = condition(set, conditions::STALLED).filter(|stalled| stalled["status"] == "True");
     let says = stalled.or_else(|| condition(set, conditions::PROGRESSING))?;
     let message = says["message"].as_str().filter(|message| !message.is_empty())?;
@@ -256,6 +264,9 @@ mod tests {
         let stalled = condition("Stalled", "True", "web-2 is not Ready: CrashLoopBackOff");
         set["status"]["conditions"] = json!([progress, stalled]);
         assert!(is_stalled(&set));
+        let mut mended = set.clone();
+        mended["metadata"]["generation"] = 3.into();
+        assert_eq!(cause(&mended), None, "the conditions are about what was mended");
         insta::assert_snapshot!(cause(&set).expect("a cause"), @r#"
         stalled: web-2 is not Ready: CrashLoopBackOff; see: stead why sts/web -n shop
         "#);

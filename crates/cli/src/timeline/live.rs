@@ -111,6 +111,7 @@ impl Live {
             }
             current.entry(key).or_default().push(step.moment);
         }
+        self.counted.retain(|key, _| current.contains_key(key));
         self.told = current;
         news
     }
