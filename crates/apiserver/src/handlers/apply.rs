@@ -4,14 +4,15 @@ use apimachinery::apply::{self, Refusal};
 use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use http::StatusCode;
-use registry::Subresource;
+use registry::{Kind, Subresource};
 use serde_json::{Value, json};
 
 use super::update::check_name;
 use crate::api::{ApiServer, Request};
+use crate::codec::Stored;
 use crate::content;
 use crate::life::Part;
-use crate::options::{FieldValidation, WriteOptions};
+use crate::options::WriteOptions;
 use crate::ownership::{self, Author};
 use crate::respond::Answer;
 use crate::route::Target;
@@ -34,32 +35,108 @@ pub(crate) async fn apply(
     target: &Target,
     part: Part,
 ) -> Result<Answer, Status> {
-    let options = WriteOptions::from_request(request)?;
-    let manager = ownership::applier(request)?;
     let mut warnings = Vec::new();
-    let object = read(request, target, part, options.field_validation, &mut warnings)?;
-    let config = Configuration { object, manager, force: request.query.flag("force"), options };
-    for attempt in 1.. {
-        let last = attempt == MAX_ATTEMPTS;
-        let author = &Author::Applied;
-        let update = Update { target, part, dry_run: options.dry_run, author, warnings: &mut warnings };
-        match api.update(update, |old, said| config.put_into(api, target, Some(old), said)).await {
-            Err(status) if status.reason == "NotFound" && part == Part::Main => {}
-            done => {
-                let stored = done?.into_stored();
-                return super::show(request, target, StatusCode::OK, &stored, &warnings);
-            }
-        }
-        let object = config.put_into(api, target, None, &mut warnings)?;
-        match api.make(target, object, options.dry_run, author, &mut warnings).await {
-            Err(status) if status.reason == "AlreadyExists" && !last => {}
-            made => return super::show(request, target, StatusCode::CREATED, &made?, &warnings),
-        }
-    }
-    unreachable!("the last attempt returns")
+    let config = Configuration::read(request, &target.kind.api_version(), target.kind.kind, &mut warnings)?;
+    let (code, stored) = config.of_part(target.kind, part).write(api, target, part, &mut warnings).await?;
+    super::show(request, target, code, &stored, &warnings)
 }
 
-impl Configuration<'_> {
+/// Applies a Scale: the object with the replicas that it says, which are all that the manager owns by this path.
+pub(crate) async fn apply_scale(
+    api: &ApiServer,
+    request: &Request,
+    target: &Target,
+    warnings: &mut Vec<String>,
+) -> Result<Stored, Status> {
+    let mut config = Configuration::read(request, "autoscaling/v1", "Scale", warnings)?;
+    content::check_shape(&mut config.object, config.options.field_validation, Vec::new(), warnings)?;
+    let replicas = config.object["spec"]["replicas"].as_i64();
+    let mut scaled = json!({"apiVersion": target.kind.api_version(), "kind": target.kind.kind, "spec": {}});
+    scaled["metadata"] = config.object["metadata"].take();
+    if let Some(replicas) = replicas {
+        target.kind.strategy.set_replicas(&mut scaled, replicas);
+    }
+    config.object = scaled;
+    // What is not there is not made: a Scale is no whole object.
+    let update = config.update(target, Part::Main, warnings);
+    Ok(api.update(update, |old, said| config.put_into(api, target, Some(old), said)).await?.into_stored())
+}
+
+impl<'a> Configuration<'a> {
+    /// Reads a configuration of this kind of object.
+    fn read(
+        request: &'a Request,
+        api_version: &str,
+        kind: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Status> {
+        let options = WriteOptions::from_request(request)?;
+        let manager = ownership::applier(request)?;
+        let object = content::decode_applied(request, options.field_validation, warnings)?;
+        let said = |field: &str| object[field].as_str().unwrap_or_default();
+        if said("apiVersion") != api_version {
+            return Err(Status::bad_request(format!(
+                "Incorrect version specified in apply patch. Specified patch version: {}, expected: {api_version}",
+                said("apiVersion")
+            )));
+        }
+        if said("kind") != kind {
+            return Err(Status::bad_request(format!(
+                "the kind in the apply patch ({}) does not match the kind of the path ({kind})",
+                said("kind")
+            )));
+        }
+        if !object["metadata"]["managedFields"].is_null() {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        Ok(Self { object, manager, force: request.query.flag("force"), options })
+    }
+
+    /// The configuration without what the path does not write: that is nobody's by it (upstream:
+    /// `GetResetFields`).
+    fn of_part(mut self, kind: &Kind, part: Part) -> Self {
+        if part == Part::Status {
+            self.object.meta_mut().remove("ownerReferences");
+        }
+        let has_status = kind.has(Subresource::Status);
+        if let Some(fields) = self.object.as_object_mut() {
+            fields.retain(|name, _| match name.as_str() {
+                "apiVersion" | "kind" | "metadata" => true,
+                "status" => part == Part::Status || !has_status,
+                _ => part != Part::Status,
+            });
+        }
+        self
+    }
+
+    /// Changes the object, or makes it.
+    async fn write(
+        &self,
+        api: &ApiServer,
+        target: &Target,
+        part: Part,
+        warnings: &mut Vec<String>,
+    ) -> Result<(StatusCode, Stored), Status> {
+        for attempt in 1.. {
+            let update = self.update(target, part, warnings);
+            match api.update(update, |old, said| self.put_into(api, target, Some(old), said)).await {
+                Err(status) if status.reason == "NotFound" && part == Part::Main => {}
+                done => return Ok((StatusCode::OK, done?.into_stored())),
+            }
+            let object = self.put_into(api, target, None, warnings)?;
+            match api.make(target, object, self.options.dry_run, &Author::Applied, warnings).await {
+                // Somebody else made it in between.
+                Err(status) if status.reason == "AlreadyExists" && attempt < MAX_ATTEMPTS => {}
+                made => return Ok((StatusCode::CREATED, made?)),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn update<'u>(&self, target: &'u Target, part: Part, warnings: &'u mut Vec<String>) -> Update<'u> {
+        Update { target, part, dry_run: self.options.dry_run, author: &Author::Applied, warnings }
+    }
+
     fn put_into(
         &self,
         api: &ApiServer,
@@ -81,46 +158,6 @@ impl Configuration<'_> {
         content::check_shape(&mut object, self.options.field_validation, Vec::new(), warnings)?;
         Ok(object)
     }
-}
-
-fn read(
-    request: &Request,
-    target: &Target,
-    part: Part,
-    validation: FieldValidation,
-    warnings: &mut Vec<String>,
-) -> Result<Value, Status> {
-    let mut object = content::decode_applied(request, validation, warnings)?;
-    let said = |field: &str| object[field].as_str().unwrap_or_default();
-    let (api_version, kind) = (target.kind.api_version(), target.kind.kind);
-    if said("apiVersion") != api_version {
-        return Err(Status::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {api_version}",
-            said("apiVersion")
-        )));
-    }
-    if said("kind") != kind {
-        return Err(Status::bad_request(format!(
-            "the kind in the apply patch ({}) does not match the kind of the path ({kind})",
-            said("kind")
-        )));
-    }
-    if !object["metadata"]["managedFields"].is_null() {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
-    // What this path does not write is nobody's by it (upstream: `GetResetFields`).
-    if part == Part::Status {
-        object.meta_mut().remove("ownerReferences");
-    }
-    let has_status = target.kind.has(Subresource::Status);
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|name, _| match name.as_str() {
-            "apiVersion" | "kind" | "metadata" => true,
-            "status" => part == Part::Status || !has_status,
-            _ => part != Part::Status,
-        });
-    }
-    Ok(object)
 }
 
 /// Upstream: `managedfields.NewConflictError`; what is no configuration is told as its typed conversion tells it.

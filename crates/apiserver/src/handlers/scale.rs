@@ -6,6 +6,7 @@ use apimachinery::status::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::apply;
 use super::update::check_name;
 use crate::api::{ApiServer, Request};
 use crate::codec::{self, Stored};
@@ -13,7 +14,7 @@ use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
 use crate::ownership::Author;
-use crate::patching::Patch;
+use crate::patching::{self, Patch};
 use crate::respond::{self, Answer};
 use crate::route::Target;
 use crate::storage::Update;
@@ -25,6 +26,9 @@ pub(crate) async fn scale(api: &ApiServer, request: &Request, target: &Target) -
     let stored = match request.method {
         Method::GET => api.read(target).await?,
         Method::PUT => put(api, request, target, &mut warnings).await?,
+        Method::PATCH if patching::is_apply(request) => {
+            apply::apply_scale(api, request, target, &mut warnings).await?
+        }
         Method::PATCH => patch(api, request, target, &mut warnings).await?,
         _ => return Err(Status::method_not_allowed()),
     };

@@ -233,6 +233,35 @@ async fn a_status_is_applied_by_its_own_path() {
 }
 
 #[tokio::test]
+async fn a_scale_that_is_applied_owns_the_replicas_alone() {
+    let api = Harness::start().await;
+    let one = format!("{SETS}/sample");
+    let scale = |replicas: i64| {
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "sample"},
+            "spec": {"replicas": replicas}})
+        .to_string()
+    };
+    api.apply(&format!("{one}/scale"), "fieldManager=hpa", scale(4)).await.refused(404);
+    let mut set = sample(registry::by_word("sts").expect("a kind"));
+    set["spec"].as_object_mut().expect("a spec").remove("replicas");
+    api.apply(&one, "fieldManager=me", set.to_string()).await.expect(201);
+    let scaled = api.apply(&format!("{one}/scale"), "fieldManager=hpa", scale(4)).await.expect(200);
+    assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(4)));
+    let after = api.get(&one).await.expect(200);
+    let replicas = ("Apply hpa/scale".to_owned(), json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(after["spec"]["replicas"], 4);
+    assert!(owners(&after).contains(&replicas), "{:?}", owners(&after));
+    set["spec"]["replicas"] = 9.into();
+    let refusal = api.apply(&one, "fieldManager=me", set.to_string()).await.refused(409);
+    assert_eq!(
+        refusal,
+        "Apply failed with 1 conflict: conflict with \"hpa\" with subresource \"scale\": .spec.replicas"
+    );
+    let less = api.apply(&format!("{one}/scale"), "fieldManager=hpa", scale(-1)).await.refused(422);
+    assert!(less.contains("spec.replicas: Invalid value: -1"), "{less}");
+}
+
+#[tokio::test]
 async fn the_reports_of_a_node_and_events_have_no_owners() {
     let api = Harness::start().await;
     let made = api.post(PODS, &pod("p")).await.expect(201);
