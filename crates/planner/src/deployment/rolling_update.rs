@@ -2,7 +2,7 @@
 //! (`rolloutRolling`).
 
 use super::revisions;
-use super::rollout::{Rollout, Which};
+use super::rollout::{Member, Rollout, Which};
 
 /// Plans the next step: up or down, never both at a time.
 pub(super) fn step(rollout: &mut Rollout<'_>) {
@@ -28,11 +28,11 @@ pub(super) fn reconcile_new(rollout: &mut Rollout<'_>) -> bool {
 
 /// How large the new ReplicaSet may be now (`NewRSNewReplicas`).
 pub(super) fn new_size(rollout: &Rollout<'_>) -> i32 {
-    let held = rollout.new.as_ref().map_or(0, |new| new.replicas());
+    let held = rollout.new.as_ref().map_or(0, Member::replicas);
     if rollout.is_recreate() {
         return rollout.replicas();
     }
-    let room = rollout.most() - rollout.total();
+    let room = rollout.most().saturating_sub(rollout.total());
     if room <= 0 { held } else { held + room.min(rollout.replicas() - held) }
 }
 
@@ -40,14 +40,14 @@ pub(super) fn new_size(rollout: &Rollout<'_>) -> i32 {
 /// (`reconcileOldReplicaSets`).
 fn reconcile_old(rollout: &mut Rollout<'_>) {
     let unavailable_new = rollout.new.as_ref().map_or(0, |new| new.replicas() - new.available());
-    let most_down = rollout.total() - rollout.least() - unavailable_new;
+    let most_down = (rollout.total() - rollout.least()).saturating_sub(unavailable_new);
     if most_down <= 0 {
         return;
     }
     take_down(rollout, most_down, |rollout, index| {
         rollout.old[index].replicas() - rollout.old[index].available()
     });
-    let available: i32 = rollout.all().map(|member| member.available()).sum();
+    let available = rollout.all().map(Member::available).fold(0, i32::saturating_add);
     let most_down = available - rollout.least();
     take_down(rollout, most_down, |rollout, index| rollout.old[index].replicas());
 }

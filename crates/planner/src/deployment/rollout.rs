@@ -112,7 +112,7 @@ impl<'w> Rollout<'w> {
 
     /// How many pods all ReplicaSets are to have.
     pub(super) fn total(&self) -> i32 {
-        self.all().map(Member::replicas).sum()
+        self.all().map(Member::replicas).fold(0, i32::saturating_add)
     }
 
     /// How many pods more than wanted there may be, and how many fewer available ones (`ResolveFenceposts`). Of

@@ -78,7 +78,7 @@ fn is_saturated(rollout: &Rollout<'_>) -> bool {
 /// to the largest.
 fn scale_in_proportion(rollout: &mut Rollout<'_>, mut active: Vec<Which>) {
     let allowed = if rollout.replicas() > 0 { rollout.most() } else { 0 };
-    let total: i32 = active.iter().map(|which| size(rollout, *which)).sum();
+    let total = active.iter().map(|which| size(rollout, *which)).fold(0, i32::saturating_add);
     let add = allowed - total;
     // Of two of a size, the newer one grows, and the older one shrinks.
     let newer_first = add > 0;
@@ -115,8 +115,8 @@ fn proportion(rollout: &Rollout<'_>, which: Which, left: i32) -> i32 {
     let before = number(member, MAX_REPLICAS).filter(|most| *most > 0);
     let before = before.or_else(|| status.and_then(|status| status.replicas)).unwrap_or(0).max(1);
     // Rounded to the nearest, halves away from zero.
-    let (held_wide, most, before) = (i64::from(held), i64::from(rollout.most()), i64::from(before));
-    let after = (2 * held_wide * most + before) / (2 * before);
+    let (wide, most, before) = (i128::from(held), i128::from(rollout.most()), i128::from(before));
+    let after = (2 * wide * most + before) / (2 * before);
     let part = i32::try_from(after).unwrap_or(i32::MAX) - held;
     if left > 0 { part.min(left) } else { part.max(left) }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{DeploymentStatus, ReplicaSetStatus};
 use serde_json::json;
 
-use super::rollout::{Member, Rollout};
+use super::rollout::Rollout;
 use super::{conditions, revisions, waits};
 use crate::objects::guarded_patch;
 use crate::plan::{Action, Plan};
@@ -30,7 +30,7 @@ pub(super) fn do_plan_status(rollout: &Rollout<'_>, plan: &mut Plan) {
 /// The status without its conditions.
 pub(super) fn counts(rollout: &Rollout<'_>) -> DeploymentStatus {
     let sum = |count: fn(&ReplicaSetStatus) -> Option<i32>| -> i32 {
-        rollout.all().map(|set| set.counts(count)).sum()
+        rollout.all().map(|set| set.counts(count)).fold(0, i32::saturating_add)
     };
     let available = sum(|status| status.available_replicas);
     let updated = rollout.new.as_ref().map_or(0, |new| new.counts(|status| Some(status.replicas)));
@@ -55,9 +55,9 @@ fn some(count: i32) -> Option<i32> {
 /// Says what the rollout waits for.
 pub(super) fn wait(rollout: &Rollout<'_>, plan: &mut Plan) {
     let deployment = rollout.deployment;
-    let old: i32 = rollout.old.iter().map(Member::replicas).sum();
+    let has_old = rollout.old.iter().any(|set| set.replicas() > 0);
     if rollout.is_paused() {
-        if old > 0 || rollout.new.is_none() {
+        if has_old || rollout.new.is_none() {
             let message = "it is paused; to go on, set spec.paused to false (kubectl rollout resume)";
             plan.wait(deployment, deployment, waits::PAUSED, message.to_owned());
         }

@@ -1,8 +1,10 @@
 //! What becomes of a Deployment, step by step.
 
+use planner::deployment::DeploymentPlanner;
+use planner::{Action, Key, Planner};
 use serde_json::{Value, json};
 
-use super::{annotation, perform, tell};
+use super::{annotation, deployment, perform, tell};
 use crate::sim::Sim;
 
 #[test]
@@ -408,4 +410,34 @@ fn an_old_replica_set_that_nobody_manages_is_taken_over() {
     perform(&mut sim, "deployment replicas=1");
     sim.settle();
     assert_eq!((sim.names("ReplicaSet"), sim.names("Pod")), (vec![name], before));
+}
+
+#[test]
+fn sizes_at_the_end_of_numbers_stay_within_them() {
+    let mut sim = Sim::new();
+    for line in ["deployment replicas=1", "image web:2"] {
+        perform(&mut sim, line);
+        sim.settle();
+    }
+    // Somebody sizes the sets by hand; their own planner is not asked.
+    let mut world = sim.world.clone();
+    for name in sim.names("ReplicaSet") {
+        let mut set = (**world.replica_sets.get("default", &name).expect("the set")).clone();
+        set.spec.get_or_insert_default().replicas = Some(i32::MAX);
+        world.replica_sets.insert(set);
+    }
+    for options in [&["replicas=1"][..], &["replicas=2147483647", "surge=100%"], &["replicas=0", "recreate"]]
+    {
+        let mut held = deployment(options);
+        held["metadata"]["uid"] =
+            sim.get("Deployment", "default", "web").expect("it")["metadata"]["uid"].clone();
+        world.deployments.insert(serde_json::from_value(held).expect("a deployment"));
+        let plan = DeploymentPlanner.plan(&world, &Key::new("default", "web"), sim.now);
+        assert!(!plan.actions.is_empty(), "{options:?}");
+        for action in &plan.actions {
+            let Action::Patch { patch, .. } = action else { continue };
+            let size = patch["spec"]["replicas"].as_i64().unwrap_or(0);
+            assert!((0..=i64::from(i32::MAX)).contains(&size), "{options:?} {size}");
+        }
+    }
 }
