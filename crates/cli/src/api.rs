@@ -185,6 +185,13 @@ impl Api {
         self.json(Method::PATCH, &url, &headers, patch.to_string().into_bytes()).await
     }
 
+    /// Applies a configuration on the server; unknown fields are refused.
+    pub(crate) async fn apply(&self, url: &Url, config: &Value) -> Result<Value, Error> {
+        let url = url.clone().with("fieldValidation", "Strict");
+        let headers = [(ACCEPT, AS_JSON), (CONTENT_TYPE, "application/apply-patch+yaml")];
+        self.json(Method::PATCH, &url, &headers, config.to_string().into_bytes()).await
+    }
+
     /// Deletes an object with `DeleteOptions`; the answer is the object or a `Status`.
     pub(crate) async fn delete(&self, url: &Url, options: &Value) -> Result<Value, Error> {
         let headers = [(ACCEPT, AS_JSON), (CONTENT_TYPE, AS_JSON)];

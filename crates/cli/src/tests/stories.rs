@@ -70,6 +70,29 @@ async fn a_set_is_applied_scaled_and_deleted() {
 }
 
 #[tokio::test]
+async fn what_another_owns_is_applied_on_the_server_only_by_force() {
+    let stead = Stead::start().await;
+    let file = stead.manifest("web.yaml", SET);
+    let apply = format!("apply --server-side -f {}", file.display());
+    assert_eq!(stead.ok(&apply).await, "statefulset.apps/web serverside-applied\n");
+    assert_eq!(stead.ok("scale sts/web --replicas=5").await, "statefulset.apps/web scaled\n");
+    let said = stead.fails(&apply).await;
+    assert!(said.contains("Apply failed with 1 conflict: conflict with"), "{said}");
+    assert!(said.contains(": .spec.replicas"), "{said}");
+    let dry = format!("{apply} --force-conflicts --dry-run=server");
+    assert_eq!(stead.ok(&dry).await, "statefulset.apps/web serverside-applied (server dry run)\n");
+    assert_eq!(stead.ok("get sts web -o jsonpath={.spec.replicas}").await, "5");
+    assert_eq!(
+        stead.ok(&format!("{apply} --force-conflicts")).await,
+        "statefulset.apps/web serverside-applied\n"
+    );
+    assert_eq!(stead.ok("get sts web -o jsonpath={.spec.replicas}").await, "3");
+    assert!(
+        stead.fails(&format!("{apply} --dry-run=client")).await.contains("did you mean --dry-run=server")
+    );
+}
+
+#[tokio::test]
 async fn a_manifest_with_a_typo_is_refused_by_file_and_field() {
     let stead = Stead::start().await;
     let file = stead.manifest("web.yaml", &SET.replace("replicas: 3", "replcas: 3"));

@@ -11,6 +11,9 @@ use crate::manifests::{Files, Placed};
 use crate::output::{DryRun, Report};
 use crate::session::{Failures, Session};
 
+/// kubectl's own name: what one of the two applied the other may apply again.
+const DEFAULT_MANAGER: &str = "kubectl";
+
 /// Flags of `apply`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Apply {
@@ -24,9 +27,15 @@ pub struct Apply {
     /// Only objects with these labels
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
-    /// Let the server merge instead of this program; not there yet
+    /// Let the server merge instead of this program, and keep who owns which field
     #[arg(long)]
     server_side: bool,
+    /// Take fields from those who own them
+    #[arg(long, requires = "server_side")]
+    force_conflicts: bool,
+    /// Who owns the fields, with --server-side
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_MANAGER)]
+    field_manager: String,
 }
 
 impl Apply {
@@ -36,8 +45,10 @@ impl Apply {
     }
 
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Error> {
-        if self.server_side {
-            return Err(Error::plain("--server-side is not there yet: leave it out to apply from this side"));
+        if self.server_side && self.report.dry_run == DryRun::Client {
+            return Err(Error::plain(
+                "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+            ));
         }
         if !self.words.is_empty() {
             return Err(Error::plain(format!(
@@ -73,6 +84,9 @@ impl Apply {
                 placed.source
             )));
         }
+        if self.server_side {
+            return self.on_server(session, placed).await;
+        }
         let wanted = apply::with_last_applied(&placed.object);
         let dry_run = self.report.dry_run;
         let failed = |verb: &'static str| move |error: Error| error.when(verb, &placed.source);
@@ -104,5 +118,15 @@ impl Apply {
         let is_same = dry_run == DryRun::None && patched.resource_version() == current.resource_version();
         let operation = if is_same { "unchanged" } else { "configured" };
         self.report.done(session, &placed.resource, &patched, operation)
+    }
+    async fn on_server(&self, session: &Session, placed: &Placed) -> Result<(), Error> {
+        let url = placed
+            .url()
+            .with("fieldManager", &self.field_manager)
+            .flag("force", self.force_conflicts)
+            .with("dryRun", self.report.dry_run.parameter());
+        let applied = session.api.apply(&url, &placed.object).await;
+        let applied = applied.map_err(|error| error.when("applying", &placed.source))?;
+        self.report.done(session, &placed.resource, &applied, "serverside-applied")
     }
 }
