@@ -378,6 +378,15 @@ mod tests {
     }
 
     #[test]
+    fn a_world_does_not_hold_who_owns_which_field() {
+        let mut world = World::default();
+        let mut owned = pod("5", "a");
+        owned["metadata"]["managedFields"] = json!([{"manager": "kubectl", "operation": "Apply"}]);
+        world.apply(POD, owned).unwrap();
+        assert_eq!(world.pods.get("default", "db-0").unwrap().metadata.managed_fields, None);
+    }
+
+    #[test]
     fn an_answer_that_the_watch_has_overtaken_does_not_bring_a_pod_back() {
         let mut world = World::default();
         world.apply(POD, pod("5", "a")).unwrap();

@@ -123,6 +123,13 @@ impl<'a> Configuration<'a> {
                 Err(status) if status.reason == "NotFound" && part == Part::Main => {}
                 done => return Ok((StatusCode::OK, done?.into_stored())),
             }
+            if !self.object.uid().is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                    self.object.uid()
+                );
+                return Err(Status::conflict(&target.kind.resource(), &target.name, &why));
+            }
             let object = self.put_into(api, target, None, warnings)?;
             match api.make(target, object, self.options.dry_run, &Author::Applied, warnings).await {
                 // Somebody else made it in between.

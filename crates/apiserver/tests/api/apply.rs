@@ -171,7 +171,7 @@ async fn a_dry_run_applies_nothing() {
 }
 
 #[tokio::test]
-async fn an_apply_with_a_stale_version_is_refused() {
+async fn an_apply_of_another_version_or_another_object_is_refused() {
     let api = Harness::start().await;
     let first = api.apply(ONE, "fieldManager=me", data(&json!({"k": "1"}))).await.expect(201);
     api.apply(ONE, "fieldManager=me", data(&json!({"k": "2"}))).await.expect(200);
@@ -179,6 +179,10 @@ async fn an_apply_with_a_stale_version_is_refused() {
     stale["metadata"]["resourceVersion"] = first["metadata"]["resourceVersion"].clone();
     let refusal = api.apply(ONE, "fieldManager=me&force=true", stale.to_string()).await.refused(409);
     assert!(refusal.contains("the object has been modified"), "{refusal}");
+    let gone = data(&json!({})).replace("\"name\":\"a\"", "\"name\":\"b\",\"uid\":\"1-2\"");
+    let other = format!("{CONFIG_MAPS}/b");
+    let refusal = api.apply(&other, "fieldManager=me", gone).await.refused(409);
+    assert!(refusal.ends_with("specified uid 1-2, and no existing object was found"), "{refusal}");
 }
 
 #[tokio::test]
