@@ -148,6 +148,9 @@ impl Tree {
         let mut edits: Vec<&Edit> = breakage.edits.iter().collect();
         let checker = self.with(&edits, || {
             let asked: Vec<&Suite> = suites.iter().copied().filter(|suite| suite.shows_checker).collect();
+            if asked.is_empty() {
+                return Ok(None);
+            }
             for (suite, program) in asked.iter().zip(self.compile(&asked).context(breakage.what)?) {
                 if let Some(rule) = checker_in(&said(&self.test(suite, &program)?)) {
                     return Ok(Some(rule));
@@ -221,8 +224,9 @@ fn said(output: &Output) -> String {
 /// The rule that the planner's own checker says is broken, if it says so.
 fn checker_in(said: &str) -> Option<String> {
     let mut lines = said.lines().skip_while(|line| !line.contains(CHECKER_SPEAKS.0));
-    let rule = lines.find_map(|line| line.split_once(CHECKER_SPEAKS.1))?.1;
-    Some(rule.split('"').next().unwrap_or(rule).trim_end_matches('\\').to_owned())
+    let rules = lines.find_map(|line| line.split_once(CHECKER_SPEAKS.1))?.1;
+    let rule = rules.split("\", \"").next().unwrap_or(rules);
+    Some(rule.trim_end_matches("\"]").trim_end_matches("\"],").replace("\\\"", "\""))
 }
 
 /// The manifest with another version of the workspace's packages.
@@ -269,8 +273,10 @@ mod tests {
     #[test]
     fn what_the_checker_says_is_told_from_what_a_test_says() {
         let checker = "thread 'x' panicked at crates/planner/src/stateful_set/mod.rs:108:9:\n\
-                       assertion `left == right` failed\n  left: [\"makes a second web-1\"]\n right: []\n";
-        assert_eq!(checker_in(checker).as_deref(), Some("makes a second web-1"));
+                       assertion `left == right` failed\n  left: [\"makes web-0 of \\\"x\\\" again\", \"more\"]\n right: []\n";
+        assert_eq!(checker_in(checker).as_deref(), Some("makes web-0 of \"x\" again"));
+        let single = checker.replace(", \"more\"", "");
+        assert_eq!(checker_in(&single), checker_in(checker));
         let test = "thread 'x' panicked at crates/planner/tests/model/main.rs:50:1:\n  left: [\"another\"]\n";
         assert_eq!(checker_in(test), None);
     }
