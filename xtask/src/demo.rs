@@ -32,9 +32,9 @@ pub(crate) struct Args {
     /// Build the images here even when a registry is in reach
     #[arg(long)]
     local_images: bool,
-    /// Build without optimisation: sooner done, but slower and larger
-    #[arg(long)]
-    debug: bool,
+    /// Run this stead instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Where stead keeps the demo's state and volumes
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     data_dir: PathBuf,
@@ -44,14 +44,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::need_root("cargo xtask demo")?;
     let data = root().join(&args.data_dir);
-    let profile = if args.debug { "debug" } else { "release" };
-    let stead = Stead { program: root().join("target").join(profile).join("stead"), data };
+    let built = || root().join("target/release/stead");
+    let stead = Stead { program: args.program.clone().unwrap_or_else(built), data };
     if args.down {
-        return stead.down(args.debug);
+        return stead.down();
     }
-    setup::ensure(&[C_COMPILER])?;
-    println!("building stead (some minutes, the first time)");
-    build(args.debug)?;
+    if args.program.is_none() {
+        setup::ensure(&[C_COMPILER])?;
+        println!("building stead (some minutes, the first time)");
+        build()?;
+    }
     images::ensure(&stead, args.local_images)?;
     stead.up()?;
     stead.bring_up()?;
@@ -60,20 +62,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn build(debug: bool) -> Result<()> {
-    let mut cargo = cargo();
-    cargo.args(["build", "--locked", "--package", "stead"]);
-    cargo.args((!debug).then_some("--release"));
-    shell::run(&mut cargo)
+fn build() -> Result<()> {
+    shell::run(cargo().args(["build", "--release", "--locked", "--package", "stead"]))
 }
 
-/// The command that plays the demo for `cargo xtask test`, with everything of its own in `data`; and the one
-/// that ends it.
-pub(crate) fn rehearsal(data: &Path) -> Result<[Command; 2]> {
+/// The command that plays the demo for `cargo xtask test` with the stead `program`, and with everything of its
+/// own in `data`; and the one that ends it.
+pub(crate) fn rehearsal(program: &Path, data: &Path) -> Result<[Command; 2]> {
     let xtask = std::env::current_exe().context("where is this program?")?;
     Ok(["--local-images", "--down"].map(|last| {
         let mut command = Command::new(&xtask);
-        command.args(["demo", "--debug", "--data-dir"]).arg(data).arg(last);
+        command.args(["demo", "--program"]).arg(program).arg("--data-dir").arg(data).arg(last);
         command
     }))
 }
@@ -178,13 +177,13 @@ Try next (with kubectl in place of stead, if you have it):
         );
     }
 
-    fn down(&self, debug: bool) -> Result<()> {
+    fn down(&self) -> Result<()> {
         if !self.data.exists() {
             println!("nothing is there: {} does not exist", self.data.display());
             return Ok(());
         }
         if !self.program.exists() {
-            build(debug)?;
+            build()?;
         }
         let instance = Instance::at(&self.data)?;
         println!("stopping the demo and removing {}", self.data.display());

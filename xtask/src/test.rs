@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
     report.step(&runner, "images", || images::ensure(&[], &places.images).map(drop));
     report.step(&runner, "tests", || tests(&runner, &places));
     report.step(&runner, "demo", || {
-        let mut commands = demo::rehearsal(&places.run.join("demo"))?;
+        let mut commands = demo::rehearsal(&places.stead, &places.run.join("demo"))?;
         commands.iter_mut().try_for_each(|command| runner.run(command.env(TEST_ROOT, &places.run)))
     });
     // Also after an interrupt: what the tests started must not stay.

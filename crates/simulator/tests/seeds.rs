@@ -1,16 +1,27 @@
 //! Many seeds, and one seed twice.
 
+use std::num::NonZero;
+use std::thread;
+
 use simulator::{Extent, Sabotage, simulate, simulate_broken};
 
 /// How many seeds every test run tries.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 300;
 
 #[test]
 fn whatever_goes_wrong_every_set_is_as_it_was_asked_for_when_it_is_over() {
-    for seed in 0..SEEDS {
-        let outcome = simulate(seed, Extent::Brief);
-        assert!(outcome.failure.is_none(), "{outcome}");
-    }
+    // Each run keeps to its thread.
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for first in 0..threads as u64 {
+            scope.spawn(move || {
+                for seed in (first..SEEDS).step_by(threads) {
+                    let outcome = simulate(seed, Extent::Brief);
+                    assert!(outcome.failure.is_none(), "{outcome}");
+                }
+            });
+        }
+    });
 }
 
 #[test]
