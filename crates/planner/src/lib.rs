@@ -40,6 +40,7 @@ mod pods;
 pub mod replica_set;
 pub mod scheduler;
 pub mod stateful_set;
+mod template;
 pub mod volume_binder;
 pub mod world;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::rollout::{Member, Rollout};
 use super::{conditions, reasons, rolling_update};
 use crate::objects::{annotation, controller_ref, name, namespace};
-use crate::stateful_set::safe_encode;
+use crate::template;
 
 /// The label by which pods of one template are told from those of another.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
@@ -113,45 +113,25 @@ fn free_hash(rollout: &mut Rollout<'_>) -> String {
     template_hash(&rollout.spec.template, rollout.collision_count)
 }
 
-/// FNV-1a over the template and the collision count, written with letters that spell nothing
-/// (`controller.ComputeHash`).
+/// The hash of the template and the collision count (`controller.ComputeHash`).
 fn template_hash(template: &PodTemplateSpec, collision_count: Option<i32>) -> String {
     let mut text = serde_json::to_vec(template).unwrap_or_default();
     text.extend(collision_count.into_iter().flat_map(i32::to_le_bytes));
-    let sum =
-        text.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    safe_encode(&sum.to_string())
+    template::hash(&text)
 }
 
-/// Whether the ReplicaSet is that of the template (`EqualIgnoreHash`): what the label, dates and empty lists say
-/// makes no difference.
+/// Whether the ReplicaSet is that of the template (`EqualIgnoreHash`): what the label says makes no difference.
 pub(super) fn is_of_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
     let held = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
     held.is_some_and(|held| meaning(held) == meaning(template))
 }
 
 fn meaning(template: &PodTemplateSpec) -> Value {
-    let mut value = serde_json::to_value(template).unwrap_or_default();
-    if let Some(meta) = value["metadata"].as_object_mut() {
-        meta.remove("creationTimestamp");
-    }
-    if let Some(labels) = value["metadata"]["labels"].as_object_mut() {
+    let mut template = template.clone();
+    if let Some(labels) = template.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
         labels.remove(POD_TEMPLATE_HASH);
     }
-    prune(&mut value);
-    value
-}
-
-/// Removes nulls and empty lists. Empty objects stay: some of them mean something (`emptyDir: {}`).
-fn prune(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.values_mut().for_each(prune);
-            fields.retain(|_, v| !v.is_null() && v.as_array().is_none_or(|items| !items.is_empty()));
-        }
-        Value::Array(items) => items.iter_mut().for_each(prune),
-        _ => {}
-    }
+    template::meaning(template)
 }
 
 /// The place in the history that a ReplicaSet has; 0 when it has none.

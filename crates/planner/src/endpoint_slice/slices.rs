@@ -11,7 +11,7 @@ use super::endpoints::{self, Groups, endpoint_port};
 use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_NAME_LABEL};
 use crate::objects::{controller_ref, delete, guarded_patch, label, name, namespace, uid};
 use crate::plan::{Action, Plan};
-use crate::stateful_set::safe_encode;
+use crate::template::safe_encode;
 use crate::world::{World, to_value};
 
 /// Endpoints in one slice (upstream's default for `--max-endpoints-per-slice`).

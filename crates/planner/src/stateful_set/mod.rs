@@ -26,7 +26,6 @@ pub use identity::{
 };
 pub use ordinals::{Ordinals, RESERVE_ORDINALS, replicas, start_ordinal};
 pub use revisions::revision_template;
-pub(crate) use revisions::safe_encode;
 pub use storage::{claim_name, claim_names, claim_templates};
 
 use crate::objects::{

@@ -2,11 +2,9 @@
 //! when the template comes back, cut to the history limit.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::{Value, json};
@@ -15,6 +13,7 @@ use super::identity::{pod_revision, revision_label};
 use super::snapshot::Snapshot;
 use crate::objects::{controller_ref, delete, guarded_patch, is_terminating, name, namespace};
 use crate::plan::{Action, Plan};
+use crate::template;
 use crate::world::to_value;
 
 /// The label with a revision's hash.
@@ -85,8 +84,8 @@ fn unchanged<'w>(snapshot: &Snapshot<'w>) -> Option<&'w ControllerRevision> {
 
 /// The newest revision that means the same as the set's template.
 fn equal_revision<'w>(snapshot: &Snapshot<'w>) -> Option<&'w ControllerRevision> {
-    let wanted = meaning(template(snapshot.set));
-    snapshot.revisions.iter().rev().copied().find(|r| meaning(revision_template(r)) == wanted)
+    let wanted = template::meaning(set_template(snapshot.set));
+    snapshot.revisions.iter().rev().copied().find(|r| template::meaning(revision_template(r)) == wanted)
 }
 
 /// Takes a revision up again; one that is not the newest becomes it (a rollback).
@@ -102,7 +101,7 @@ fn reuse<'w>(
     Cow::Borrowed(found)
 }
 
-fn template(set: &StatefulSet) -> PodTemplateSpec {
+fn set_template(set: &StatefulSet) -> PodTemplateSpec {
     set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default()
 }
 
@@ -113,54 +112,13 @@ pub fn revision_template(revision: &ControllerRevision) -> PodTemplateSpec {
     template.and_then(|t| serde_json::from_value(t.clone()).ok()).unwrap_or_default()
 }
 
-/// A template without what makes no difference: dates, empty lists and maps of strings, and how an amount is
-/// written.
-fn meaning(mut template: PodTemplateSpec) -> Value {
-    if let Some(spec) = template.spec.as_mut() {
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-            canonical_amounts(container);
-        }
-    }
-    let mut value = serde_json::to_value(&template).unwrap_or_default();
-    if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        meta.remove("creationTimestamp");
-    }
-    prune(&mut value);
-    value
-}
-
-fn canonical_amounts(container: &mut Container) {
-    let Some(resources) = container.resources.as_mut() else { return };
-    let canonical = |amounts: &mut Option<BTreeMap<String, Quantity>>| {
-        for amount in amounts.iter_mut().flat_map(BTreeMap::values_mut) {
-            if let Ok(parsed) = apimachinery::quantity::Quantity::parse(&amount.0) {
-                amount.0 = parsed.to_string();
-            }
-        }
-    };
-    canonical(&mut resources.requests);
-    canonical(&mut resources.limits);
-}
-
-/// Removes nulls and empty lists. Empty objects stay: some of them mean something (`emptyDir: {}`).
-fn prune(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.values_mut().for_each(prune);
-            fields.retain(|_, v| !v.is_null() && v.as_array().is_none_or(|items| !items.is_empty()));
-        }
-        Value::Array(items) => items.iter_mut().for_each(prune),
-        _ => {}
-    }
-}
-
 /// A revision of the set's template, under a name that nothing else has (`newRevision`).
 fn new_revision(snapshot: &Snapshot<'_>, collision_count: &mut i32) -> ControllerRevision {
     let set = snapshot.set;
-    let mut template_value = serde_json::to_value(template(set)).unwrap_or_default();
-    template_value["$patch"] = "replace".into();
-    let data = json!({"spec": {"template": template_value}});
-    let mut labels = template(set).metadata.and_then(|meta| meta.labels).unwrap_or_default();
+    let mut template = serde_json::to_value(set_template(set)).unwrap_or_default();
+    template["$patch"] = "replace".into();
+    let data = json!({"spec": {"template": template}});
+    let mut labels = set_template(set).metadata.and_then(|meta| meta.labels).unwrap_or_default();
     let set_name = name(&set.metadata);
     let prefix = set_name.get(..NAME_PREFIX_MAX).unwrap_or(set_name);
     let mut hash = hash_revision(&data, *collision_count);
@@ -187,19 +145,9 @@ fn new_revision(snapshot: &Snapshot<'_>, collision_count: &mut i32) -> Controlle
     }
 }
 
-/// FNV-1a over the content and the collision count, written with letters that spell nothing
-/// (`HashControllerRevision`, `rand.SafeEncodeString`).
+/// The hash of the content and the collision count (`HashControllerRevision`).
 fn hash_revision(data: &Value, collision_count: i32) -> String {
-    let text = format!("{data}{collision_count}");
-    let sum =
-        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    safe_encode(&sum.to_string())
-}
-
-/// Maps each byte to a letter or digit that spells no word (`k8s.io/apimachinery/pkg/util/rand`).
-pub(crate) fn safe_encode(text: &str) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    text.bytes().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])).collect()
+    template::hash(format!("{data}{collision_count}").as_bytes())
 }
 
 /// Cuts the history to its limit, the oldest first. What is current, wanted or carried by a pod stays

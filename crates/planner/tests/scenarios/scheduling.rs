@@ -142,7 +142,6 @@ fn a_host_port_is_given_once() {
         assert_eq!(place(taken, on_port(wanted.clone())), expect, "{held} and then {wanted}");
     };
     let none = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
-    let port = |ip: &str, protocol: &str, number: u32| json!({"containerPort": 80, "hostPort": number, "hostIP": ip, "protocol": protocol});
     let any = port("", "TCP", 8080);
     check(json!({"containerPort": 80, "hostPort": 8080}), any.clone(), none);
     check(any.clone(), port("10.0.0.1", "TCP", 8080), none);
