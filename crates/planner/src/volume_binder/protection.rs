@@ -34,12 +34,22 @@ pub(super) fn do_plan_claim(world: &World, claim: &PersistentVolumeClaim, plan: 
 }
 
 /// A pod that has a node, has not ended, and mounts the claim. One without a node does not count: it will not
-/// get one while the claim is going, and would hold the claim for ever.
+/// get one while the claim is going, and would hold the claim for ever. Nor does one that the node is done with
+/// and only a finalizer keeps: it may wait for the claim itself, which it owns.
 pub(super) fn user<'w>(world: &'w World, namespace: &'w str, claim: &str) -> Option<&'w Pod> {
     let mut pods = world.pods.in_namespace(namespace).map(|pod| &**pod);
     pods.find(|pod| {
-        node_name(pod).is_some() && !is_terminal(pod) && claim_names(pod).any(|used| used == claim)
+        node_name(pod).is_some()
+            && !is_terminal(pod)
+            && !is_shut_down(pod)
+            && claim_names(pod).any(|used| used == claim)
     })
+}
+
+/// Whether nothing is left of the pod but its object: the node deletes it without grace when its processes are
+/// gone (`podIsShutDown`).
+fn is_shut_down(pod: &Pod) -> bool {
+    is_terminating(&pod.metadata) && pod.metadata.deletion_grace_period_seconds == Some(0)
 }
 
 /// Lets a volume go that is being deleted and that no claim has.

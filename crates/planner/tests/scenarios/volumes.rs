@@ -262,3 +262,19 @@ fn the_provisioner_says_what_it_cannot_make() {
     assert!(conditions(&sim, "block").contains("set spec.volumeMode to Filesystem"));
     assert_eq!(provisioner::plan(&sim.world, "node-a", "/volumes"), Vec::<VolumeAction>::new());
 }
+
+#[test]
+fn a_claim_goes_when_only_a_finalizer_keeps_the_pod_that_mounted_it() {
+    let mut sim = Sim::new();
+    sim.make(claim("data", Some("local"), "1Gi"));
+    sim.make(pod("web", "data"));
+    sim.settle();
+    sim.remove("Pod", "web", &["example.com/somebody-else"]);
+    sim.remove("PersistentVolumeClaim", "data", &[]);
+    sim.settle();
+    assert_eq!(phase(&sim, "PersistentVolumeClaim", "data"), "Bound", "the pod's processes may still write");
+    // The node is done with it.
+    sim.edit("Pod", "web", |pod| pod["metadata"]["deletionGracePeriodSeconds"] = 0.into());
+    sim.settle();
+    assert_eq!(phase(&sim, "PersistentVolumeClaim", "data"), "gone");
+}
