@@ -102,6 +102,10 @@ fn will_do(volume: &PersistentVolume, claim: &PersistentVolumeClaim, node: Optio
     mismatch(volume, claim, node).is_none()
 }
 
+fn mode(mode: &Option<String>) -> &str {
+    mode.as_deref().unwrap_or("Filesystem")
+}
+
 /// The first reason why the volume will not do for the claim, on the node where one is given.
 pub(crate) fn mismatch(
     volume: &PersistentVolume,
@@ -111,18 +115,24 @@ pub(crate) fn mismatch(
     let (Some(has), Some(wants)) = (volume.spec.as_ref(), claim.spec.as_ref()) else {
         return Some(Mismatch::Class);
     };
-    let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
     let class = has.storage_class_name.as_deref().unwrap_or_default();
     let modes = has.access_modes.as_deref().unwrap_or_default();
     let affinity = has.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-    let selected = |wanted| selector(wanted).matches(&volume.metadata.labels);
-    let checks = [
-        (mode(&has.volume_mode) == mode(&wants.volume_mode), Mismatch::VolumeMode),
-        (class == class_name(claim).unwrap_or_default(), Mismatch::Class),
-        (wants.access_modes.iter().flatten().all(|mode| modes.contains(mode)), Mismatch::AccessModes),
-        (capacity(volume) >= requested(claim), Mismatch::TooSmall),
-        (wants.selector.as_ref().is_none_or(selected), Mismatch::Selector),
-        (node.is_none_or(|node| affinity.is_none_or(|affinity| selects(affinity, node))), Mismatch::Node),
-    ];
-    checks.into_iter().find(|(fits, _)| !fits).map(|(_, mismatch)| mismatch)
+    // No further than the first: every volume is asked.
+    Some(if mode(&has.volume_mode) != mode(&wants.volume_mode) {
+        Mismatch::VolumeMode
+    } else if class != class_name(claim).unwrap_or_default() {
+        Mismatch::Class
+    } else if !wants.access_modes.iter().flatten().all(|mode| modes.contains(mode)) {
+        Mismatch::AccessModes
+    } else if capacity(volume) < requested(claim) {
+        Mismatch::TooSmall
+    } else if !wants.selector.as_ref().is_none_or(|wanted| selector(wanted).matches(&volume.metadata.labels))
+    {
+        Mismatch::Selector
+    } else if !node.is_none_or(|node| affinity.is_none_or(|affinity| selects(affinity, node))) {
+        Mismatch::Node
+    } else {
+        return None;
+    })
 }
