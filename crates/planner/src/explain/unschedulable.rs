@@ -4,9 +4,9 @@ use apimachinery::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 
 use super::{Cause, Walk, flag, node};
-use crate::objects::{name, namespace};
+use crate::objects::{label, name, namespace};
 use crate::pods::spec;
-use crate::scheduler::{Refusal, home_of, refusals};
+use crate::scheduler::{Refusal, Shortage, home_of, port_holder, refusals};
 use crate::volume_binder::matching::volume_name;
 
 /// The causes of at most so many nodes are told; the others are counted.
@@ -35,19 +35,7 @@ impl Walk<'_> {
                     .fix(node::uncordon(node_name))
             }
             Refusal::NotReady => self.object("Node", "", node_name),
-            Refusal::Labels(lacking) => {
-                let labels: Vec<String> =
-                    lacking.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                let labels = labels.join(" ");
-                Cause::new(format!(
-                    "node/{node_name} lacks the label {labels}, which spec.nodeSelector wants"
-                ))
-                .fix(format!("change spec.nodeSelector, or: stead label node {node_name} {labels}"))
-            }
-            Refusal::Affinity => Cause::new(format!(
-                "node/{node_name} is not one that spec.affinity.nodeAffinity means"
-            ))
-            .fix(format!("compare it with the node's labels: stead get node {node_name} --show-labels")),
+            Refusal::Affinity => unwanted(pod, node),
             Refusal::Taint(taint) => {
                 let value = taint.value.as_deref().map_or(String::new(), |value| format!("={value}"));
                 let spoken = format!("{}{value}:{}", taint.key, taint.effect);
@@ -56,22 +44,19 @@ impl Walk<'_> {
                         "give the pod a toleration of it (spec.tolerations), or take it off: stead edit node {node_name}"
                     ))
             }
-            Refusal::HostPort(holder) => {
-                let holder = match holder {
+            Refusal::HostPort(port) => {
+                let holder = match port_holder(self.world, node, pod) {
                     Some(held) => {
                         format!("by pod/{}{}", name(&held.metadata), flag(namespace(&held.metadata)))
                     }
                     None => "by another pod".to_owned(),
                 };
-                let ports = host_ports(pod);
                 Cause::new(format!(
-                    "on node/{node_name} the host port {ports} that it wants is taken {holder}"
+                    "on node/{node_name} the host port {port} that it wants is taken {holder}"
                 ))
                 .fix("change containers[].ports[].hostPort, or leave it out")
             }
-            Refusal::Short { resource, requested, used, capacity } => {
-                short(node_name, resource, *requested, *used, *capacity)
-            }
+            Refusal::Short(shortage) => short(node_name, shortage),
             Refusal::VolumeElsewhere(claim) => self.volume_elsewhere(claim, node_name),
             Refusal::NoVolume(claim) => {
                 let text = format!("claim/{} finds no volume on node/{node_name}", name(&claim.metadata));
@@ -103,21 +88,28 @@ impl Walk<'_> {
     }
 }
 
-/// The host ports that a pod wants: `8080`, `8080 or 9090`.
-fn host_ports(pod: &Pod) -> String {
-    let containers = spec(pod).into_iter().flat_map(|spec| &spec.containers);
-    let ports = containers.flat_map(|container| container.ports.iter().flatten());
-    let ports: Vec<String> = ports.filter_map(|port| Some(port.host_port?.to_string())).collect();
-    ports.join(" or ")
+/// A node that the pod's `nodeSelector` does not mean, with the labels that it lacks, or else its node affinity.
+fn unwanted(pod: &Pod, node: &Node) -> Cause {
+    let node_name = name(&node.metadata);
+    let wanted = spec(pod).into_iter().flat_map(|spec| spec.node_selector.iter().flatten());
+    let lacking = wanted.filter(|(key, value)| label(&node.metadata, key) != Some(value));
+    let labels = lacking.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+    if labels.is_empty() {
+        return Cause::new(format!("node/{node_name} is not one that spec.affinity.nodeAffinity means"))
+            .fix(format!("compare it with the node's labels: stead get node {node_name} --show-labels"));
+    }
+    Cause::new(format!("node/{node_name} lacks the label {labels}, which spec.nodeSelector wants"))
+        .fix(format!("change spec.nodeSelector, or: stead label node {node_name} {labels}"))
 }
 
 /// Too little of something on a node.
-fn short(node: &str, resource: &str, requested: i64, used: i64, capacity: i64) -> Cause {
+fn short(node: &str, shortage: &Shortage) -> Cause {
+    let Shortage { resource, requested, used, capacity } = shortage;
     if resource == "pods" {
         return Cause::new(format!("node/{node} has as many pods as it can: {capacity}"))
             .fix("delete pods that are not needed, or add a node");
     }
-    let [asks, taken, has] = [requested, used, capacity].map(|amount| spoken(resource, amount));
+    let [asks, taken, has] = [requested, used, capacity].map(|amount| spoken(resource, *amount));
     if requested > capacity {
         let text = format!("it asks for {resource} {asks}, and node/{node} has {has} for all pods together");
         return Cause::new(text).fix("lower the containers' resources.requests, or add a larger node");

@@ -1,10 +1,13 @@
 //! Whether a node takes a pod that was bound to it, by whomever: the node's own check, after the scheduler's
 //! (`pkg/kubelet/lifecycle/predicate.go`, `AdmissionCheck` of `pkg/scheduler`).
 
+use std::fmt;
+
 use k8s_openapi::api::core::v1::{Node, Pod};
 
+use super::affinity;
+use super::refusals::Refusal;
 use super::resources::{NodeInfo, Shortage};
-use super::{affinity, words};
 
 /// Why a node does not take a pod: it fails with this reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    fn predicate(name: &str, why: &str) -> Self {
+    fn predicate(name: &str, why: impl fmt::Display) -> Self {
         Self { reason: name.to_owned(), message: format!("Predicate {name} failed: {why}") }
     }
 }
@@ -45,13 +48,14 @@ pub fn admit<'p>(node: &Node, others: impl IntoIterator<Item = &'p Pod>, pod: &P
         return Err(short.into());
     }
     if !affinity::wants_node(pod, node) {
-        return Err(Rejection::predicate("NodeAffinity", words::AFFINITY));
+        return Err(Rejection::predicate("NodeAffinity", Refusal::Affinity));
     }
-    if info.has_port_conflict(pod) {
-        return Err(Rejection::predicate("NodePorts", words::PORTS));
+    if let Some(port) = info.port_conflict(pod) {
+        return Err(Rejection::predicate("NodePorts", Refusal::HostPort(port)));
     }
     if affinity::untolerated(pod, node, &["NoExecute"]).is_some() {
-        return Err(Rejection::predicate("TaintToleration", words::TAINTS));
+        let why = "node(s) had taints that the pod didn't tolerate";
+        return Err(Rejection::predicate("TaintToleration", why));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod refusals;
 mod resources;
 mod volumes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 pub use admission::{Rejection, admit};
 pub(crate) use affinity::selects;
-pub(crate) use refusals::{Refusal, home_of, refusals};
+pub(crate) use refusals::{Refusal, home_of, port_holder, refusals};
+pub(crate) use resources::Shortage;
 pub use volumes::SELECTED_NODE;
 pub(crate) use volumes::waits_for_consumer;
 
@@ -42,13 +43,6 @@ pub mod reasons {
     pub const VOLUME_BINDING: &str = "VolumeBinding";
     /// The pod has scheduling gates.
     pub const SCHEDULING_GATED: &str = "SchedulingGated";
-}
-
-/// Upstream's words for why a node will not do.
-mod words {
-    pub(super) const AFFINITY: &str = "node(s) didn't match Pod's node affinity/selector";
-    pub(super) const PORTS: &str = "node(s) didn't have free ports for the requested pod ports";
-    pub(super) const TAINTS: &str = "node(s) had taints that the pod didn't tolerate";
 }
 
 /// The scheduler.
@@ -132,7 +126,7 @@ fn schedule(world: &World, nodes: &mut [NodeInfo<'_>], pod: &Pod, now: Timestamp
     let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
     let mut best: Option<(i64, usize)> = None;
     for (index, info) in nodes.iter().enumerate() {
-        let reasons = filter(world, info, pod, &claims);
+        let reasons = refusals::filter(world, info, pod, &claims);
         if reasons.is_empty() {
             // A node that was chosen stays chosen: a volume may be in the making there.
             let chosen = claims.selected_node() == Some(name(&info.node.metadata));
@@ -141,7 +135,8 @@ fn schedule(world: &World, nodes: &mut [NodeInfo<'_>], pod: &Pod, now: Timestamp
                 best = Some((score, index));
             }
         }
-        for reason in reasons {
+        // One node counts once, however many of the pod's claims it will not do for.
+        for reason in reasons.iter().map(ToString::to_string).collect::<BTreeSet<_>>() {
             *refusals.entry(reason).or_default() += 1;
         }
     }
@@ -173,33 +168,6 @@ fn place(pod: &Pod, node: &Node, claims: &PodClaims<'_>, plan: &mut Plan) {
     let message =
         format!("Successfully assigned {}/{} to {node_name}", namespace(&pod.metadata), name(&pod.metadata));
     plan.record(&object_ref(pod), EventType::Normal, "Scheduled", message);
-}
-
-/// Why the node will not do, in upstream's words; nothing when it will.
-fn filter(world: &World, info: &NodeInfo<'_>, pod: &Pod, claims: &PodClaims<'_>) -> Vec<String> {
-    let node = info.node;
-    let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-    if cordoned && !affinity::tolerates_cordon(pod) {
-        return vec!["node(s) were unschedulable".to_owned()];
-    }
-    if !affinity::wants_node(pod, node) {
-        return vec![words::AFFINITY.to_owned()];
-    }
-    if let Some(taint) = affinity::untolerated(pod, node, &["NoSchedule", "NoExecute"]) {
-        let value = taint.value.as_deref().unwrap_or_default();
-        return vec![format!("node(s) had untolerated taint {{{}: {value}}}", taint.key)];
-    }
-    if !is_node_ready(node) {
-        return vec!["node(s) were not ready".to_owned()];
-    }
-    if info.has_port_conflict(pod) {
-        return vec![words::PORTS.to_owned()];
-    }
-    let shortages = info.shortages(pod);
-    if !shortages.is_empty() {
-        return shortages.iter().map(ToString::to_string).collect();
-    }
-    volumes::node_conflict(world, claims, node).map(str::to_owned).into_iter().collect()
 }
 
 /// Whether the node has said lately that it is well.

@@ -1,119 +1,103 @@
-//! Why nodes will not do for a pod, as data: what the scheduler says of them all in one line, node by node.
+//! Why nodes will not do for a pod, as data: the scheduler says it of all of them in one line, `stead why` node by
+//! node.
+
+use std::fmt;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Taint};
 
 use super::resources::{NodeInfo, Shortage};
-use super::{affinity, filter, node_infos, volumes};
-use crate::objects::{label, name};
-use crate::pods::{is_terminal, node_name, spec};
+use super::volumes::{self, PodClaims};
+use super::{affinity, is_node_ready, node_infos};
+use crate::objects::name;
+use crate::pods::{is_terminal, node_name};
 use crate::volume_binder::matching::volume_of;
 use crate::world::World;
 
-/// One reason why a node will not do.
+/// One reason why a node will not do. It reads as upstream's words for it.
 pub(crate) enum Refusal<'w> {
     /// It takes no new pods.
     Cordoned,
     /// It is not Ready.
     NotReady,
-    /// It lacks labels that the pod's `nodeSelector` wants.
-    Labels(Vec<(String, String)>),
-    /// The pod's required node affinity does not mean it.
+    /// The pod's `nodeSelector` or required node affinity does not mean it.
     Affinity,
     /// It has a taint that the pod does not tolerate.
     Taint(&'w Taint),
-    /// A host port is taken, by this pod where that is known.
-    HostPort(Option<&'w Pod>),
-    /// There is too little of something: millicores for `cpu`, bytes or units for all else.
-    Short {
-        /// `memory`.
-        resource: String,
-        /// What the pod asks for.
-        requested: i64,
-        /// What other pods have asked for.
-        used: i64,
-        /// What there is for pods.
-        capacity: i64,
-    },
+    /// This host port is taken.
+    HostPort(i32),
+    /// There is too little of something.
+    Short(Shortage),
     /// The claim's volume is elsewhere.
     VolumeElsewhere(&'w PersistentVolumeClaim),
     /// It has no volume to give for the claim.
     NoVolume(&'w PersistentVolumeClaim),
 }
 
-/// Every node and why it will not do for the pod; nothing where no node could help.
-pub(crate) fn refusals<'w>(world: &'w World, pod: &Pod) -> Vec<(&'w Node, Vec<Refusal<'w>>)> {
-    let Ok(claims) = volumes::pod_claims(world, pod) else { return Vec::new() };
-    let infos = node_infos(world);
-    infos.iter().map(|info| (info.node, of_node(world, info, pod, &claims))).collect()
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self {
+            Self::Cordoned => "node(s) were unschedulable",
+            Self::NotReady => "node(s) were not ready",
+            Self::Affinity => "node(s) didn't match Pod's node affinity/selector",
+            Self::Taint(taint) => {
+                let value = taint.value.as_deref().unwrap_or_default();
+                return write!(f, "node(s) had untolerated taint {{{}: {value}}}", taint.key);
+            }
+            Self::HostPort(_) => "node(s) didn't have free ports for the requested pod ports",
+            Self::Short(shortage) => return shortage.fmt(f),
+            Self::VolumeElsewhere(_) => "node(s) had volume node affinity conflict",
+            Self::NoVolume(_) => "node(s) didn't find available persistent volumes to bind",
+        };
+        f.write_str(words)
+    }
 }
 
-/// The reasons that `filter` gives, told apart in its order.
-fn of_node<'w>(
-    world: &'w World,
+/// Why the node will not do for the pod: whatever stands first in the way, and nothing when it will.
+pub(super) fn filter<'w>(
+    world: &World,
     info: &NodeInfo<'w>,
     pod: &Pod,
-    claims: &volumes::PodClaims<'w>,
+    claims: &PodClaims<'w>,
 ) -> Vec<Refusal<'w>> {
     let node = info.node;
-    if filter(world, info, pod, claims).is_empty() {
-        return Vec::new();
-    }
-    if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
-        && !affinity::tolerates_cordon(pod)
-    {
+    let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    if cordoned && !affinity::tolerates_cordon(pod) {
         return vec![Refusal::Cordoned];
     }
     if !affinity::wants_node(pod, node) {
-        let wanted = spec(pod).and_then(|spec| spec.node_selector.clone()).unwrap_or_default();
-        let lacks = |key: &str, value: &str| label(&node.metadata, key) != Some(value);
-        let lacking: Vec<_> = wanted.into_iter().filter(|(key, value)| lacks(key, value)).collect();
-        return vec![if lacking.is_empty() { Refusal::Affinity } else { Refusal::Labels(lacking) }];
+        return vec![Refusal::Affinity];
     }
     if let Some(taint) = affinity::untolerated(pod, node, &["NoSchedule", "NoExecute"]) {
         return vec![Refusal::Taint(taint)];
     }
-    if !super::is_node_ready(node) {
+    if !is_node_ready(node) {
         return vec![Refusal::NotReady];
     }
-    if info.has_port_conflict(pod) {
-        return vec![Refusal::HostPort(port_holder(world, node, pod))];
+    if let Some(port) = info.port_conflict(pod) {
+        return vec![Refusal::HostPort(port)];
     }
     let shortages = info.shortages(pod);
     if !shortages.is_empty() {
-        let short = |Shortage { resource, requested, used, capacity }| Refusal::Short {
-            resource,
-            requested,
-            used,
-            capacity,
-        };
-        return shortages.into_iter().map(short).collect();
+        return shortages.into_iter().map(Refusal::Short).collect();
     }
-    let one =
-        |claim: &&'w PersistentVolumeClaim| volumes::PodClaims { bound: vec![*claim], delayed: Vec::new() };
-    let elsewhere =
-        claims.bound.iter().filter(|claim| volumes::node_conflict(world, &one(claim), node).is_some());
-    let elsewhere: Vec<_> = elsewhere.copied().map(Refusal::VolumeElsewhere).collect();
-    if !elsewhere.is_empty() {
-        return elsewhere;
-    }
-    let one =
-        |claim: &&'w PersistentVolumeClaim| volumes::PodClaims { bound: Vec::new(), delayed: vec![*claim] };
-    let lacking =
-        claims.delayed.iter().filter(|claim| volumes::node_conflict(world, &one(claim), node).is_some());
-    lacking.copied().map(Refusal::NoVolume).collect()
+    volumes::refusals(world, claims, node)
+}
+
+/// Every node and why it will not do for the pod; nothing where no node could help.
+pub(crate) fn refusals<'w>(world: &'w World, pod: &Pod) -> Vec<(&'w Node, Vec<Refusal<'w>>)> {
+    let Ok(claims) = volumes::pod_claims(world, pod) else { return Vec::new() };
+    let infos = node_infos(world);
+    infos.iter().map(|info| (info.node, filter(world, info, pod, &claims))).collect()
 }
 
 /// The pod of the node whose host port this pod wants.
-fn port_holder<'w>(world: &'w World, node: &'w Node, pod: &Pod) -> Option<&'w Pod> {
-    let there = world
-        .pods
-        .iter()
-        .map(|held| &**held)
-        .filter(|held| node_name(held) == Some(name(&node.metadata)) && !is_terminal(held));
-    there.into_iter().find(|held| {
+pub(crate) fn port_holder<'w>(world: &'w World, node: &Node, pod: &Pod) -> Option<&'w Pod> {
+    let pods = world.pods.iter().map(|held| &**held);
+    let mut there = pods.filter(|held| node_name(held) == Some(name(&node.metadata)) && !is_terminal(held));
+    there.find(|held| {
         let mut alone = NodeInfo::new(node);
         alone.add(held);
-        alone.has_port_conflict(pod)
+        alone.port_conflict(pod).is_some()
     })
 }
 

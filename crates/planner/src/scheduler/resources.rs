@@ -18,11 +18,15 @@ pub(super) type HostPort = (String, String, i32);
 const PODS: &str = "pods";
 
 /// Too little of something: millicores for `cpu`, bytes or units for all else.
-pub(super) struct Shortage {
-    pub(super) resource: String,
-    pub(super) requested: i64,
-    pub(super) used: i64,
-    pub(super) capacity: i64,
+pub(crate) struct Shortage {
+    /// `memory`.
+    pub(crate) resource: String,
+    /// What the pod asks for.
+    pub(crate) requested: i64,
+    /// What other pods have asked for.
+    pub(crate) used: i64,
+    /// What there is for pods.
+    pub(crate) capacity: i64,
 }
 
 /// The scheduler's words for it.
@@ -102,14 +106,15 @@ impl<'w> NodeInfo<'w> {
         free.iter().sum::<i64>() / 2
     }
 
-    /// Whether a host port that the pod wants is taken.
-    pub(super) fn has_port_conflict(&self, pod: &Pod) -> bool {
-        host_ports(pod).any(|(address, protocol, port)| {
+    /// The first host port that the pod wants and that is taken.
+    pub(super) fn port_conflict(&self, pod: &Pod) -> Option<i32> {
+        let is_taken = |(address, protocol, port): &HostPort| {
             self.host_ports.iter().any(|(held_address, held_protocol, held_port)| {
-                let overlap = address == *held_address || address == ANY || *held_address == ANY;
-                overlap && protocol == *held_protocol && port == *held_port
+                let overlap = address == held_address || address == ANY || held_address == ANY;
+                overlap && protocol == held_protocol && port == held_port
             })
-        })
+        };
+        host_ports(pod).find(is_taken).map(|(_, _, port)| port)
     }
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use serde_json::json;
 
 use super::affinity::selects;
+use super::refusals::Refusal;
 use crate::objects::{annotation, guarded_patch, is_terminating, name, namespace};
 use crate::plan::Plan;
 use crate::pods::{claim_names, is_terminal, node_name};
@@ -94,23 +95,25 @@ pub(crate) fn waits_for_consumer(world: &World, claim: &PersistentVolumeClaim) -
     class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
 }
 
-/// Why the node will not do for the pod's volumes.
-pub(super) fn node_conflict(world: &World, claims: &PodClaims<'_>, node: &Node) -> Option<&'static str> {
-    let elsewhere = claims.bound.iter().any(|claim| {
+/// Why the node will not do for the pod's volumes: those that there are elsewhere, or else those that are lacking.
+pub(super) fn refusals<'w>(world: &World, claims: &PodClaims<'w>, node: &Node) -> Vec<Refusal<'w>> {
+    let is_elsewhere = |claim: &&PersistentVolumeClaim| {
         let affinity = volume_of(world, claim).and_then(|v| v.spec.as_ref()?.node_affinity.as_ref());
         let required = affinity.and_then(|affinity| affinity.required.as_ref());
         required.is_some_and(|required| !selects(required, node))
-    });
-    if elsewhere {
-        return Some("node(s) had volume node affinity conflict");
+    };
+    let bound = claims.bound.iter().copied();
+    let elsewhere: Vec<_> = bound.filter(is_elsewhere).map(Refusal::VolumeElsewhere).collect();
+    if !elsewhere.is_empty() {
+        return elsewhere;
     }
-    let nothing_there = claims.delayed.iter().any(|claim| {
+    let gets_nothing = |claim: &&PersistentVolumeClaim| {
         let provisioned = class_name(claim)
             .and_then(|class| world.storage_classes.get("", class))
             .is_some_and(|class| class.provisioner != "kubernetes.io/no-provisioner");
         !provisioned && best_volume(world, claim, Some(node)).is_none()
-    });
-    nothing_there.then_some("node(s) didn't find available persistent volumes to bind")
+    };
+    claims.delayed.iter().copied().filter(gets_nothing).map(Refusal::NoVolume).collect()
 }
 
 /// Delayed claims that do not know of this node yet.

@@ -278,3 +278,20 @@ fn a_node_that_was_chosen_for_a_volume_stays_chosen() {
     let claim = sim.get("PersistentVolumeClaim", "default", "data").expect("the claim");
     assert_eq!(claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"], "node-b");
 }
+
+#[test]
+fn a_node_without_volumes_for_two_claims_is_counted_once() {
+    let by_hand = |sim: &mut Sim| {
+        sim.edit("StorageClass", "local", |class| {
+            class["provisioner"] = "kubernetes.io/no-provisioner".into();
+        });
+        for name in ["data", "logs"] {
+            sim.make(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"storageClassName": "local", "resources": {"requests": {"storage": "1Gi"}}}}));
+        }
+    };
+    let volumes = ["data", "logs"].map(|n| json!({"name": n, "persistentVolumeClaim": {"claimName": n}}));
+    let expect = "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.";
+    assert_eq!(place(by_hand, json!({"volumes": volumes})), expect);
+}

@@ -110,12 +110,21 @@ fn a_host_port_says_who_has_it() {
     let mut sim = after("set replicas=1\n ready web-0");
     sim.make(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "first", "namespace": "default"}, "spec": port}));
     sim.settle();
-    let sim = with_pod(sim, port);
-    insta::assert_snapshot!(why(&sim, "pod/big"), @r#"
+    let mut sim = with_pod(sim, port);
+    let told = why(&sim, "pod/big");
+    insta::assert_snapshot!(told, @r#"
     pod/big has no node: 0/1 nodes are available
     └ on node/node-a the host port 8080 that it wants is taken by pod/first
       → change containers[].ports[].hostPort, or leave it out
     "#);
+    sim.remove("Pod", "big", &[]);
+    let ports = json!([{"containerPort": 81, "hostPort": 8081}, {"containerPort": 80, "hostPort": 8080}]);
+    let sidecar = json!({"initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": ports}]});
+    assert_eq!(
+        why(&with_pod(sim, sidecar), "pod/big"),
+        told,
+        "of a sidecar, and of two the one that is taken"
+    );
 }
 
 #[test]
