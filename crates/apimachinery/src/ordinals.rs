@@ -3,6 +3,7 @@
 //! A reservation is written `1,4-6`. Ranges stay ranges: `0-2147483647` costs as little as `0`.
 
 use std::fmt;
+use std::ops::Range;
 
 /// The highest ordinal there is: upstream counts replicas in 32 bits.
 pub const MAX: i64 = i32::MAX as i64;
@@ -74,6 +75,23 @@ impl Reserved {
 
     /// The ordinals that are free, upward from `start` to [`MAX`].
     pub fn free_from(&self, start: i64) -> impl Iterator<Item = i64> {
+        self.gaps(start).into_iter().flatten()
+    }
+
+    /// The free ordinal from `start` on before which there are `rank` others.
+    pub fn nth_free(&self, start: i64, mut rank: i64) -> Option<i64> {
+        self.gaps(start).into_iter().find_map(|gap| {
+            let length = (gap.end - gap.start).max(0);
+            if rank < length {
+                return Some(gap.start + rank);
+            }
+            rank -= length;
+            None
+        })
+    }
+
+    /// What lies between the ranges, from `start` on; some gaps are empty.
+    fn gaps(&self, start: i64) -> Vec<Range<i64>> {
         let mut gaps = Vec::new();
         let mut next = start.max(0);
         for (first, last) in &self.ranges {
@@ -81,7 +99,7 @@ impl Reserved {
             next = next.max(last + 1);
         }
         gaps.push(next..MAX + 1);
-        gaps.into_iter().flatten()
+        gaps
     }
 
     /// How many free ordinals from `start` on come before this one; `None` when it is not one of them.
@@ -152,6 +170,9 @@ mod tests {
                 let wanted = free.iter().position(|held| *held == ordinal).map(|at| at as i64);
                 assert_eq!(reserved.rank(start, ordinal), wanted, "{ordinal} from {start}");
             }
+            for (rank, ordinal) in free.iter().enumerate() {
+                assert_eq!(reserved.nth_free(start, rank as i64), Some(*ordinal), "{rank} from {start}");
+            }
         }
     }
 
@@ -162,6 +183,8 @@ mod tests {
         assert_eq!(count("1,4-6", 5), Ok(MAX + 1 - 7));
         assert_eq!(count("3-2147483647", 1), Ok(2));
         assert_eq!(count("0-2147483647", 9), Ok(0));
+        let last = |text| Reserved::parse(text).map(|reserved| reserved.nth_free(0, MAX - 1));
+        assert_eq!((last(""), last("7"), last("7,9")), (Ok(Some(MAX - 1)), Ok(Some(MAX)), Ok(None)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What `rollout` thinks: how far a StatefulSet's roll is, which revisions there are
 //! (`k8s.io/kubectl/pkg/polymorphichelpers`).
 
+use apimachinery::annotations::PAUSED;
 use apimachinery::meta::ObjectExt;
 use apimachinery::patch::strategic;
 use apimachinery::schema::Schema;
-use planner::stateful_set::{PAUSED, conditions};
+use planner::stateful_set::conditions;
 use serde_json::Value;
 
 use crate::error::Error;

@@ -92,7 +92,7 @@ impl Executor {
             }
             failed = match action {
                 Action::Create(object) => self.create(object).await.map(|name| created = name).err(),
-                Action::Record { about, event_type, reason, message } => {
+                Action::Record { about, event_type, reason, message, .. } => {
                     self.recorder.record(
                         about,
                         *event_type,
@@ -150,7 +150,7 @@ impl Executor {
                 let seen = self.look(pod).await;
                 bound.and(seen.map(drop))
             }
-            Action::Record { about, event_type, reason, message } => {
+            Action::Record { about, event_type, reason, message, .. } => {
                 self.recorder.record(about, *event_type, reason, message);
                 Ok(())
             }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use apimachinery::annotations::{PAUSED, RESERVE_ORDINALS};
 use apimachinery::ordinals::Reserved;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -19,8 +20,7 @@ use crate::objects::selector;
 use crate::plan::{Action, ObjectRef, Plan};
 use crate::pods::{is_available, is_terminal, stuck};
 use crate::stateful_set::{
-    PAUSED, RESERVE_ORDINALS, REVISION_LABEL, claim_names, ordinal_of, parent_and_ordinal, pod_name,
-    pod_revision, revision_label,
+    REVISION_LABEL, claim_names, ordinal_of, parent_and_ordinal, pod_name, pod_revision, revision_label,
 };
 use crate::world::{Key, World};
 
@@ -105,7 +105,7 @@ impl<'w> Judge<'w> {
 
     /// The set's pods; one whose labels are no longer the set's is on its way out of it.
     fn owned(&self) -> impl Iterator<Item = (i64, &'w Pod)> {
-        let selects = selector(&self.set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default());
+        let selects = selector(self.set.spec.as_ref().map(|spec| &spec.selector));
         let pods = self.world.pods.in_namespace(self.namespace()).map(|pod| &**pod);
         let own = pods.filter(move |pod| self.owns(pod) && selects.matches(&pod.metadata.labels));
         own.filter_map(|pod| Some((ordinal_of(self.set, pod)?, pod)))

@@ -8,7 +8,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::{Metadata, Resource};
 
 use crate::objects::{controller_of, controller_ref, owners, set_owners, uid};
-use crate::plan::Plan;
+use crate::plan::{Action, Plan};
+
+/// Makes the owner the object's controller.
+pub(crate) fn adopt<O, K>(owner: &O, object: &K) -> Action
+where
+    O: Resource + Metadata<Ty = ObjectMeta>,
+    K: Resource + Metadata<Ty = ObjectMeta>,
+{
+    let mut all = owners(object.metadata()).to_vec();
+    all.push(controller_ref(owner));
+    set_owners(object, &all)
+}
+
+/// Takes the owner away from the object.
+pub(crate) fn release<O, K>(owner: &O, object: &K) -> Action
+where
+    O: Resource + Metadata<Ty = ObjectMeta>,
+    K: Resource + Metadata<Ty = ObjectMeta>,
+{
+    let held = owners(object.metadata()).iter();
+    let rest: Vec<OwnerReference> =
+        held.filter(|reference| reference.uid != uid(owner.metadata())).cloned().collect();
+    set_owners(object, &rest)
+}
 
 /// Objects of one kind, as one owner sees them.
 pub(crate) struct Claims<'w, K> {
@@ -49,19 +72,9 @@ impl<'w, K: Resource + Metadata<Ty = ObjectMeta>> Claims<'w, K> {
     where
         O: Resource + Metadata<Ty = ObjectMeta>,
     {
-        for stray in &self.strays {
-            let rest: Vec<OwnerReference> = owners(stray.metadata())
-                .iter()
-                .filter(|reference| reference.uid != uid(owner.metadata()))
-                .cloned()
-                .collect();
-            plan.actions.push(set_owners(*stray, &rest));
-        }
-        for orphan in self.orphans.iter().filter(|_| may_adopt) {
-            let mut all = owners(orphan.metadata()).to_vec();
-            all.push(controller_ref(owner));
-            plan.actions.push(set_owners(*orphan, &all));
-        }
+        plan.actions.extend(self.strays.iter().map(|stray| release(owner, *stray)));
+        let orphans = self.orphans.iter().filter(|_| may_adopt);
+        plan.actions.extend(orphans.map(|orphan| adopt(owner, *orphan)));
         plan.independent = !plan.actions.is_empty();
         plan.independent
     }

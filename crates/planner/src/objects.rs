@@ -61,8 +61,9 @@ pub(crate) fn controller_ref<K: Resource + Metadata<Ty = ObjectMeta>>(owner: &K)
 }
 
 /// A typed label selector, ready to match. The API refuses selectors that do not parse; one that came in
-/// another way selects nothing.
-pub(crate) fn selector(typed: &LabelSelector) -> Selector {
+/// another way selects nothing, and so does none at all.
+pub(crate) fn selector<'s>(typed: impl Into<Option<&'s LabelSelector>>) -> Selector {
+    let Some(typed) = typed.into() else { return Selector::nothing() };
     let expressions = typed
         .match_expressions
         .iter()

@@ -90,8 +90,13 @@ pub enum Action {
         reason: String,
         /// One sentence.
         message: String,
+        /// What to tell instead when the write before it was refused; why follows it.
+        failed: Option<String>,
     },
 }
+
+/// What the reasons of events about writes begin with.
+const SUCCESSFUL: &str = "Successful";
 
 /// Who waits for what: data, from which conditions, events and `stead why` are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,19 +134,40 @@ impl Plan {
         W: Resource + Metadata<Ty = ObjectMeta>,
         O: Resource + Metadata<Ty = ObjectMeta>,
     {
-        self.waiting_on.push(Waiting {
-            who: object_ref(who),
-            on: object_ref(on),
-            reason,
-            message,
-            since: deleted_since(on.metadata()),
-        });
+        self.wait_since(deleted_since(on.metadata()), who, on, reason, message);
     }
 
-    /// Adds an event.
+    /// Notes that `who` waits for `on`, and since when.
+    pub(crate) fn wait_since<W, O>(
+        &mut self,
+        since: Option<Timestamp>,
+        who: &W,
+        on: &O,
+        reason: &'static str,
+        message: String,
+    ) where
+        W: Resource + Metadata<Ty = ObjectMeta>,
+        O: Resource + Metadata<Ty = ObjectMeta>,
+    {
+        self.waiting_on.push(Waiting { who: object_ref(who), on: object_ref(on), reason, message, since });
+    }
+
+    /// Adds an event. When the write before it is refused, nothing is told.
     pub fn record(&mut self, about: &ObjectRef, event_type: EventType, reason: &str, message: String) {
-        let reason = reason.to_owned();
-        self.actions.push(Action::Record { about: about.clone(), event_type, reason, message });
+        let (about, reason) = (about.clone(), reason.to_owned());
+        self.actions.push(Action::Record { about, event_type, reason, message, failed: None });
+    }
+
+    /// Adds an event about the write before it: `SuccessfulCreate` with `done` for the verb `Create`, or, when it
+    /// is refused, `FailedCreate` with `failed` and why.
+    pub fn record_write(&mut self, about: &ObjectRef, verb: &str, done: String, failed: String) {
+        self.actions.push(Action::Record {
+            about: about.clone(),
+            event_type: EventType::Normal,
+            reason: format!("{SUCCESSFUL}{verb}"),
+            message: done,
+            failed: Some(failed),
+        });
     }
 
     /// Asks to be planned again after `delay`, or sooner where that was asked for already.
@@ -151,7 +177,7 @@ impl Plan {
 }
 
 /// When the deletion of an object was asked for: its timestamp is when the grace period ends.
-fn deleted_since(meta: &ObjectMeta) -> Option<Timestamp> {
+pub(crate) fn deleted_since(meta: &ObjectMeta) -> Option<Timestamp> {
     let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
     meta.deletion_timestamp.as_ref().and_then(|end| end.0.checked_sub(grace).ok())
 }
@@ -161,22 +187,17 @@ fn deleted_since(meta: &ObjectMeta) -> Option<Timestamp> {
 pub const CREATED_NAME: &str = "{created}";
 
 /// What to tell in place of an event whose write failed with `error`: `SuccessfulCreate` becomes
-/// `FailedCreate` and so on (`pkg/controller/statefulset/stateful_pod_control.go`, `pkg/controller/controller_utils.go`).
-/// `None` when the event is not about success.
+/// `FailedCreate` and so on (`pkg/controller/statefulset/stateful_pod_control.go`,
+/// `pkg/controller/controller_utils.go`). `None` when the event does not speak of a write.
 pub fn failure_event(event: &Action, error: &str) -> Option<Action> {
-    let Action::Record { about, reason, message, .. } = event else { return None };
-    let verb = reason.strip_prefix("Successful")?;
-    let told = message.strip_suffix(" successful").or(message.strip_suffix(" success")).unwrap_or(message);
-    let message = match message.split_once(" pod: ") {
-        Some(("Created", _)) => format!("Error creating: {error}"),
-        Some(("Deleted", pod)) => format!("Error deleting: {pod}: {error}"),
-        _ => format!("{told} failed error: {error}"),
-    };
+    let Action::Record { about, reason, failed: Some(failed), .. } = event else { return None };
+    let verb = reason.strip_prefix(SUCCESSFUL).unwrap_or(reason);
     Some(Action::Record {
         about: about.clone(),
         event_type: EventType::Warning,
         reason: format!("Failed{verb}"),
-        message,
+        message: format!("{failed}: {error}"),
+        failed: None,
     })
 }
 
@@ -194,8 +215,7 @@ mod tests {
             uid: "1".into(),
         };
         let mut plan = Plan::default();
-        let text = "create Pod web-0 in StatefulSet web successful";
-        plan.record(&about, EventType::Normal, "SuccessfulCreate", text.into());
+        plan.record_write(&about, "Create", "Created pod: web-x4z2b".into(), "Error creating".into());
         plan.record(&about, EventType::Normal, "Scheduled", "assigned".into());
         let Some(Action::Record { event_type, reason, message, .. }) =
             failure_event(&plan.actions[0], "exceeded quota")
@@ -203,12 +223,7 @@ mod tests {
             panic!("a failure to tell");
         };
         assert_eq!((event_type, reason.as_str()), (EventType::Warning, "FailedCreate"));
-        assert_eq!(message, "create Pod web-0 in StatefulSet web failed error: exceeded quota");
+        assert_eq!(message, "Error creating: exceeded quota");
         assert_eq!(failure_event(&plan.actions[1], "no"), None);
-        plan.record(&about, EventType::Normal, "SuccessfulDelete", "Deleted pod: web-x4z2b".into());
-        let Some(Action::Record { reason, message, .. }) = failure_event(&plan.actions[2], "no") else {
-            panic!("a failure to tell");
-        };
-        assert_eq!((reason.as_str(), message.as_str()), ("FailedDelete", "Error deleting: web-x4z2b: no"));
     }
 }

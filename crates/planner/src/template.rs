@@ -6,10 +6,15 @@ use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
-/// A template without what makes no difference: dates, empty lists and maps of strings, and how an amount is
-/// written.
+/// A template without what makes no difference: dates, empty lists, empty maps of labels and the like, and how an
+/// amount is written.
 pub(crate) fn meaning(mut template: PodTemplateSpec) -> Value {
+    if let Some(meta) = template.metadata.as_mut() {
+        meta.labels = meta.labels.take().filter(|labels| !labels.is_empty());
+        meta.annotations = meta.annotations.take().filter(|annotations| !annotations.is_empty());
+    }
     if let Some(spec) = template.spec.as_mut() {
+        spec.node_selector = spec.node_selector.take().filter(|selector| !selector.is_empty());
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
             canonical_amounts(container);
         }
@@ -25,6 +30,7 @@ pub(crate) fn meaning(mut template: PodTemplateSpec) -> Value {
 fn canonical_amounts(container: &mut Container) {
     let Some(resources) = container.resources.as_mut() else { return };
     let canonical = |amounts: &mut Option<BTreeMap<String, Quantity>>| {
+        *amounts = amounts.take().filter(|amounts| !amounts.is_empty());
         for amount in amounts.iter_mut().flat_map(BTreeMap::values_mut) {
             if let Ok(parsed) = apimachinery::quantity::Quantity::parse(&amount.0) {
                 amount.0 = parsed.to_string();

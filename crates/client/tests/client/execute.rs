@@ -27,6 +27,7 @@ fn create(name: &str) -> [Action; 2] {
         event_type: EventType::Normal,
         reason: "SuccessfulCreate".into(),
         message: format!("create Pod {name} in StatefulSet db successful"),
+        failed: Some(format!("create Pod {name} in StatefulSet db failed error")),
     };
     [Action::Create(pod(name, 0)), event]
 }

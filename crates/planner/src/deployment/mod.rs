@@ -105,7 +105,7 @@ impl Planner for DeploymentPlanner {
 fn plan_deployment(world: &World, deployment: &Deployment, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let is_going = is_going(world, &deployment.metadata);
-    let selects = selector(&deployment.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default());
+    let selects = selector(deployment.spec.as_ref().map(|spec| &spec.selector));
     let sets = world.replica_sets.in_namespace(namespace(&deployment.metadata));
     let claims = Claims::of(&deployment.metadata, &selects, sets, |set| is_terminating(&set.metadata));
     if claims.do_plan(deployment, !is_going, &mut plan) {

@@ -1,6 +1,6 @@
 //! Pods: not made, not placed, not started, not Ready, or not gone.
 
-use apimachinery::ordinals::Reserved;
+use apimachinery::annotations::RESERVE_ORDINALS;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{CHECK_NAME, Cause, Walk, container, flag, held_by_others, references};
@@ -11,7 +11,7 @@ use crate::pods::{
     claim_names, container_statuses, is_running_and_ready, is_terminal, node_name, phase, ready_since, spec,
 };
 use crate::scheduler::{SCHEDULER_NAME, Scheduler, is_node_ready, reasons};
-use crate::stateful_set::{Ordinals, RESERVE_ORDINALS, parent_and_ordinal, start_ordinal};
+use crate::stateful_set::{Ordinals, parent_and_ordinal};
 use crate::volume_binder::matching::is_bound;
 use crate::world::Key;
 
@@ -112,7 +112,7 @@ impl Walk<'_> {
         if ordinals.contains(ordinal) {
             return None;
         }
-        if ordinals.is_reserved(ordinal) {
+        if ordinals.reserved().contains(ordinal) {
             let reserved = annotation(&set.metadata, RESERVE_ORDINALS).unwrap_or_default();
             let text = format!(
                 "statefulset/{set_name} leaves ordinal {ordinal} out: its annotation {RESERVE_ORDINALS} is \"{reserved}\""
@@ -122,20 +122,17 @@ impl Walk<'_> {
             );
             return Some(Cause::new(text).fix(fix));
         }
-        let last = usize::try_from(ordinals.count() - 1).ok().and_then(|last| ordinals.iter().nth(last));
-        let has = match (ordinals.iter().next(), last) {
-            (Some(first), Some(last)) if first == last => format!("has one replica, {set_name}-{first}"),
-            (Some(first), Some(last)) => {
+        let has = match ordinals.bounds() {
+            Some((first, last)) if first == last => format!("has one replica, {set_name}-{first}"),
+            Some((first, last)) => {
                 format!("has {} replicas, {set_name}-{first} to {set_name}-{last}", ordinals.count())
             }
-            _ => "has no replicas".to_owned(),
+            None => "has no replicas".to_owned(),
         };
-        let reserved = annotation(&set.metadata, RESERVE_ORDINALS).map(Reserved::parse);
-        let reserved = reserved.and_then(Result::ok).unwrap_or_default();
+        let reserved = ordinals.reserved();
         let without = if reserved.is_empty() { String::new() } else { format!(", without {reserved}") };
         let cause = Cause::new(format!("statefulset/{set_name} {has}{without}"));
-        let more = reserved.rank(start_ordinal(set), ordinal).map(|rank| rank + 1);
-        Some(match more {
+        Some(match ordinals.replicas_for(ordinal) {
             Some(more) => cause.fix(format!("for more: stead scale sts/{set_name}{flag} --replicas={more}")),
             None => cause,
         })

@@ -127,6 +127,7 @@ fn events_about_namespaces(world: &World, object: &Object, gone: &[ObjectRef]) -
             "ownerRef [{}/{}, namespace: {}, name: {}, uid: {}] does not exist in namespace {:?}",
             owner.api_version, owner.kind, owner.namespace, owner.name, owner.uid, owner.namespace
         ),
+        failed: None,
     };
     elsewhere.map(event).collect()
 }

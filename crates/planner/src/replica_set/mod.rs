@@ -143,7 +143,7 @@ pub(crate) fn is_going(world: &World, meta: &ObjectMeta) -> bool {
 }
 
 fn selects(set: &ReplicaSet) -> apimachinery::labels::Selector {
-    set.spec.as_ref().map_or_else(apimachinery::labels::Selector::nothing, |spec| selector(&spec.selector))
+    selector(set.spec.as_ref().map(|spec| &spec.selector))
 }
 
 /// The sets that may take a pod with these labels.

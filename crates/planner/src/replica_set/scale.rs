@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{View, ranking, replicas};
 use crate::objects::{controller_ref, delete, name};
-use crate::plan::{Action, CREATED_NAME, EventType, Plan};
+use crate::plan::{Action, CREATED_NAME, Plan};
 use crate::world::{object_ref, to_value};
 
 /// How many pods one plan makes or deletes at most; the next plan goes on from there (`BurstReplicas`).
@@ -18,8 +18,8 @@ pub(super) fn do_plan_replicas(view: &View<'_>, plan: &mut Plan) {
     let about = object_ref(&**view.set);
     for _ in 0..wanted.saturating_sub(active.len()).min(BURST) {
         plan.actions.push(Action::Create(to_value(&new_pod(view))));
-        let message = format!("Created pod: {CREATED_NAME}");
-        plan.record(&about, EventType::Normal, "SuccessfulCreate", message);
+        let done = format!("Created pod: {CREATED_NAME}");
+        plan.record_write(&about, "Create", done, "Error creating".to_owned());
     }
     let surplus = active.len().saturating_sub(wanted).min(BURST);
     if surplus == 0 {
@@ -27,8 +27,8 @@ pub(super) fn do_plan_replicas(view: &View<'_>, plan: &mut Plan) {
     }
     for pod in ranking::in_order_of_deletion(view, active).into_iter().take(surplus) {
         plan.actions.push(delete(pod));
-        let message = format!("Deleted pod: {}", name(&pod.metadata));
-        plan.record(&about, EventType::Normal, "SuccessfulDelete", message);
+        let pod = name(&pod.metadata);
+        plan.record_write(&about, "Delete", format!("Deleted pod: {pod}"), format!("Error deleting: {pod}"));
     }
 }
 

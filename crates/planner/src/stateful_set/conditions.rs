@@ -3,8 +3,11 @@
 //! Upstream has none on StatefulSets. Theirs follow a Deployment's in name
 //! (`pkg/controller/deployment/util`), and `Stalled` follows kstatus (`sigs.k8s.io/cli-utils`).
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{View, reasons as waits};
@@ -65,7 +68,8 @@ impl Standing {
 }
 
 /// The set's conditions as they are to be: those of others as they are, then its own.
-pub(super) fn conditions(view: &View<'_, '_>, available: i64, plan: &Plan) -> Vec<StatefulSetCondition> {
+pub(super) fn conditions(view: &View<'_, '_>, plan: &Plan) -> Vec<StatefulSetCondition> {
+    let available = view.available_count();
     let stalled = stalled(view, plan);
     let own = [
         (AVAILABLE, availability(view.ordinals.count(), available)),
@@ -146,15 +150,15 @@ fn stalled(view: &View<'_, '_>, plan: &Plan) -> Option<Standing> {
     if view.snapshot.is_terminating {
         return None;
     }
-    let goes = |pod: &str| {
-        plan.actions.iter().any(|action| match action {
-            Action::Delete { target, .. } => target.kind == "Pod" && target.name == pod,
-            _ => false,
-        })
-    };
+    let deleted = plan.actions.iter().filter_map(|action| match action {
+        Action::Delete { target, .. } if target.kind == "Pod" => Some(target.name.as_str()),
+        _ => None,
+    });
+    let deleted: BTreeSet<&str> = deleted.collect();
     let stay = || {
         let pods = view.replicas.iter().filter_map(|replica| replica.pod);
-        pods.filter(|pod| !is_terminating(&pod.metadata) && !is_ready(pod) && !goes(name(&pod.metadata)))
+        let goes = |pod: &Pod| is_terminating(&pod.metadata) || deleted.contains(name(&pod.metadata));
+        pods.filter(move |pod| !is_ready(pod) && !goes(pod))
     };
     let stuck_pod = stay().find_map(|pod| {
         let (reason, words) = stuck(pod, view.now)?;

@@ -16,6 +16,7 @@ mod storage;
 
 use std::collections::BTreeMap;
 
+use apimachinery::annotations::PAUSED;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -24,14 +25,13 @@ pub use identity::{
     POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL, ordinal_of, parent_and_ordinal, pod_name, pod_revision,
     revision_label,
 };
-pub use ordinals::{Ordinals, RESERVE_ORDINALS, replicas, start_ordinal};
+pub use ordinals::{Ordinals, replicas};
 pub use revisions::revision_template;
 pub use storage::{claim_name, claim_names, claim_templates};
 
-use crate::objects::{
-    annotation, controller_of, controller_ref, is_terminating, name, owners, set_owners, uid,
-};
-use crate::plan::Plan;
+use crate::controller_ref::{adopt, release};
+use crate::objects::{annotation, controller_of, is_terminating, name};
+use crate::plan::{Plan, deleted_since};
 use crate::pods::{available_in, is_terminal, stuck, unready_since, unschedulable_rest};
 use crate::world::{Key, Object, World};
 use crate::{Planner, check};
@@ -68,9 +68,6 @@ pub mod reasons {
     /// The set, or its namespace, is being deleted.
     pub const BEING_DELETED: &str = "BeingDeleted";
 }
-
-/// `true` on a set: no pod is replaced because of its revision until it is taken away.
-pub const PAUSED: &str = "stead.dev/paused";
 
 /// The StatefulSet controller.
 pub struct StatefulSetPlanner;
@@ -175,28 +172,18 @@ fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
 
 /// Notes that the set waits for a pod: since it is not Ready, or is being deleted.
 fn wait_for_pod(set: &StatefulSet, pod: &Pod, reason: &'static str, message: String, plan: &mut Plan) {
-    plan.wait(set, pod, reason, message);
-    if let Some(waiting) = plan.waiting_on.last_mut() {
-        waiting.since = waiting.since.or_else(|| unready_since(pod));
-    }
+    let since = deleted_since(&pod.metadata).or_else(|| unready_since(pod));
+    plan.wait_since(since, set, pod, reason, message);
 }
 
 /// Takes orphans and lets strays go (`PodControllerRefManager`). `true`: plan again when that is done.
 fn do_plan_adoption(snapshot: &Snapshot<'_>, plan: &mut Plan) -> bool {
     let set = snapshot.set;
-    for stray in snapshot.strays.iter().filter(|pod| !is_terminating(&pod.metadata)) {
-        let rest: Vec<_> =
-            owners(&stray.metadata).iter().filter(|owner| owner.uid != uid(&set.metadata)).cloned().collect();
-        plan.actions.push(set_owners(*stray, &rest));
-    }
+    let strays = snapshot.strays.iter().filter(|pod| !is_terminating(&pod.metadata));
+    plan.actions.extend(strays.map(|stray| release(set, *stray)));
     if !snapshot.is_terminating {
-        let with_us = |held: &[_]| held.iter().cloned().chain([controller_ref(set)]).collect::<Vec<_>>();
-        for orphan in &snapshot.orphans {
-            plan.actions.push(set_owners(*orphan, &with_us(owners(&orphan.metadata))));
-        }
-        for orphan in &snapshot.orphan_revisions {
-            plan.actions.push(set_owners(*orphan, &with_us(owners(&orphan.metadata))));
-        }
+        plan.actions.extend(snapshot.orphans.iter().map(|orphan| adopt(set, *orphan)));
+        plan.actions.extend(snapshot.orphan_revisions.iter().map(|orphan| adopt(set, *orphan)));
     }
     plan.independent = true;
     !plan.actions.is_empty()

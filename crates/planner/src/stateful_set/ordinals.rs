@@ -1,12 +1,10 @@
 //! Which ordinals a set wants: as many as it has replicas, from its start on, without the reserved ones.
 
+use apimachinery::annotations::RESERVE_ORDINALS;
 use apimachinery::ordinals::Reserved;
 use k8s_openapi::api::apps::v1::StatefulSet;
 
 use crate::objects::annotation;
-
-/// Ordinals that the set must not use, for instance `1,4-6`. The count of replicas stays what it is.
-pub const RESERVE_ORDINALS: &str = "stead.dev/reserve-ordinals";
 
 /// The wanted ordinals of a set. They are never spelled out: a set may ask for thousands of millions.
 #[derive(Clone, Debug)]
@@ -41,9 +39,20 @@ impl Ordinals {
         self.rank(ordinal).is_some()
     }
 
-    /// Whether the ordinal is left out only because it is reserved.
-    pub fn is_reserved(&self, ordinal: i64) -> bool {
-        self.reserved.contains(ordinal)
+    /// The first and the last one, if there are any.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        let nth = |rank| self.reserved.nth_free(self.start, rank);
+        Some((nth(0)?, nth(self.count.checked_sub(1).filter(|last| *last >= 0)?)?))
+    }
+
+    /// What is left out.
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
+    /// How many replicas it takes for this ordinal to be wanted; `None` when no number will do.
+    pub fn replicas_for(&self, ordinal: i64) -> Option<i64> {
+        self.reserved.rank(self.start, ordinal).map(|rank| rank + 1)
     }
 
     /// The wanted ordinals, upward.
@@ -53,7 +62,7 @@ impl Ordinals {
 }
 
 /// The first ordinal.
-pub fn start_ordinal(set: &StatefulSet) -> i64 {
+fn start_ordinal(set: &StatefulSet) -> i64 {
     let start = set.spec.as_ref().and_then(|spec| spec.ordinals.as_ref()?.start);
     start.unwrap_or(0).max(0).into()
 }

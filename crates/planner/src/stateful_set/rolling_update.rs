@@ -1,13 +1,14 @@
 //! Replacing pods of another revision: from the highest ordinal down to the partition, never more at a time
 //! than may be unavailable (KEP-961).
 
+use apimachinery::annotations::PAUSED;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::identity::{pod_revision, revision_label};
 use super::scale::do_plan_deletion;
 use super::storage::storage_matches;
-use super::{PAUSED, Replica, View, reasons, wait_for_pod};
+use super::{Replica, View, reasons, wait_for_pod};
 use crate::objects::is_terminating;
 use crate::plan::Plan;
 use crate::pods::{is_available, is_terminal, stuck};

@@ -152,8 +152,9 @@ pub(super) fn do_plan_deletion(view: &View<'_, '_>, pod: &Pod, plan: &mut Plan) 
 /// Tells of the write before, in upstream's words (`recordPodEvent`, `recordClaimEvent`).
 fn tell(view: &View<'_, '_>, verb: &str, what: &str, outcome: &str, plan: &mut Plan) {
     let set = view.snapshot.set;
-    let message = format!("{} {what} in StatefulSet {} {outcome}", verb.to_lowercase(), name(&set.metadata));
-    plan.record(&object_ref(set), EventType::Normal, &format!("Successful{verb}"), message);
+    let told = format!("{} {what} in StatefulSet {}", verb.to_lowercase(), name(&set.metadata));
+    let failed = format!("{told} failed error");
+    plan.record_write(&object_ref(set), verb, format!("{told} {outcome}"), failed);
 }
 
 /// Walks the condemned downward.

@@ -57,7 +57,7 @@ impl<'w> Snapshot<'w> {
     /// `PodControllerRefManager.ClaimPods`.
     fn sort_pods(&mut self) {
         let set = self.set;
-        let selects = selector(&set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default());
+        let selects = selector(set.spec.as_ref().map(|spec| &spec.selector));
         for pod in self.all_pods.in_namespace(namespace(&set.metadata)) {
             let owned = is_owned(set, &pod.metadata);
             if !owned && (controller_of(&pod.metadata).is_some() || ordinal_of(set, pod).is_none()) {
@@ -75,7 +75,7 @@ impl<'w> Snapshot<'w> {
 
     fn sort_revisions(&mut self) {
         let set = self.set;
-        let selects = selector(&set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default());
+        let selects = selector(set.spec.as_ref().map(|spec| &spec.selector));
         for revision in self.all_revisions.in_namespace(namespace(&set.metadata)) {
             if is_owned(set, &revision.metadata) {
                 self.revisions.push(revision);

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::StatefulSetStatus;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::identity::{pod_revision, revision_label};
-use super::{View, conditions, replicas};
+use super::{View, conditions};
 use crate::objects::is_terminating;
 use crate::plan::{Action, EventType, Plan};
 use crate::pods::{is_available, is_running_and_ready};
@@ -47,12 +47,11 @@ fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
     let updated = of_revision(update);
     let ready = count(&is_running_and_ready);
     let all = count(&|_| true);
-    let wanted = i32::try_from(replicas(set)).unwrap_or(i32::MAX);
+    let wanted = i32::try_from(view.ordinals.count()).unwrap_or(i32::MAX);
     // `completeRollingUpdate`; upstream forgets it under OnDelete.
     if updated == wanted && ready == wanted && all == wanted {
         current = update;
     }
-    let available_wanted = view.available_count();
     StatefulSetStatus {
         observed_generation: set.metadata.generation,
         replicas: all,
@@ -63,7 +62,7 @@ fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
         current_revision: Some(current.to_owned()),
         update_revision: Some(update.to_owned()),
         collision_count: Some(view.revisions.collision_count),
-        conditions: Some(conditions::conditions(view, available_wanted, plan)),
+        conditions: Some(conditions::conditions(view, plan)),
     }
 }
 

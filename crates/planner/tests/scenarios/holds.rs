@@ -73,6 +73,31 @@ fn reserving_an_ordinal_later_takes_that_one_pod_away_once_another_stands_in() {
 }
 
 #[test]
+fn a_rollout_is_complete_where_fewer_ordinals_are_free_than_wanted() {
+    let story = "
+        ~ set replicas=3 reserve=1-2147483647
+        ~ ready web-0
+        image web:2
+        finish web-0
+        ready web-0
+    ";
+    insta::assert_snapshot!(tell(story), @r#"
+    > image web:2
+    create revision r2
+    delete pod/web-0
+      PredecessorTerminating: statefulset/web waits until web-0 is gone, which is terminating
+      = 1 pods, 1 ready, 0 of r1, 0 of r2
+    > finish web-0
+    gone pod/web-0
+    create pod/web-0 of r2
+      PredecessorNotReady: statefulset/web waits until web-0 is Ready
+      = 1 pods, 0 ready, 0 of r1, 1 of r2
+    > ready web-0
+      = 1 pods, 1 ready, 1 of r2
+    "#);
+}
+
+#[test]
 fn a_partition_counts_replicas_where_ordinals_are_reserved() {
     let story = "
         ~ set replicas=3 reserve=1,2 partition=2 parallel

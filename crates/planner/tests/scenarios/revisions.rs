@@ -106,6 +106,8 @@ fn what_means_the_same_rolls_nothing() {
     };
     assert_eq!(change(&|template| template["metadata"]["creationTimestamp"] = Value::Null), before);
     assert_eq!(change(&|template| template["spec"]["tolerations"] = json!([])), before);
+    assert_eq!(change(&|template| template["metadata"]["annotations"] = json!({})), before);
+    assert_eq!(change(&|template| template["spec"]["nodeSelector"] = json!({})), before);
     let asked = |cpu: &str| json!({"requests": {"cpu": cpu}});
     let with_cpu = change(&|template| template["spec"]["containers"][0]["resources"] = asked("1"));
     assert_ne!(with_cpu, before);

@@ -1,5 +1,6 @@
 //! `apps/v1` StatefulSet.
 
+use apimachinery::annotations::{self, PAUSED, RESERVE_ORDINALS};
 use apimachinery::field::{FieldError, Path};
 use apimachinery::labels::Selector;
 use apimachinery::names;
@@ -37,13 +38,6 @@ const ORDERED_READY: &str = "OrderedReady";
 const PARALLEL: &str = "Parallel";
 const ROLLING_UPDATE: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
-
-/// What stead's own annotations begin with.
-const OWN_PREFIX: &str = "stead.dev/";
-/// Ordinals that the set must not use: `1,4-6`.
-const RESERVE_ORDINALS: &str = "stead.dev/reserve-ordinals";
-/// Whether pods are left at their revisions: `true` or `false`.
-const PAUSED: &str = "stead.dev/paused";
 
 /// What the status counts; none of them is more than the first.
 const COUNTS: [&str; 5] =
@@ -210,7 +204,7 @@ impl Strategy for Rules {
         let annotations = Path::new("metadata").child("annotations");
         let strange = entries(&set["metadata"]["annotations"])
             .map(|(key, _)| key.as_str())
-            .filter(|key| key.starts_with(OWN_PREFIX) && ![RESERVE_ORDINALS, PAUSED].contains(key));
+            .filter(|key| key.starts_with(annotations::PREFIX) && ![RESERVE_ORDINALS, PAUSED].contains(key));
         warnings.extend(strange.map(|key| {
             format!("{}: stead reads only {RESERVE_ORDINALS} and {PAUSED} of a set", annotations.key(key))
         }));

@@ -2,10 +2,10 @@
 
 mod status;
 
+use apimachinery::annotations::PAUSED;
 use apimachinery::meta::ObjectExt;
 use apimachinery::time;
 use jiff::Timestamp;
-use planner::stateful_set::PAUSED;
 use serde_json::{Value, json};
 
 use crate::api::PatchType;

@@ -90,6 +90,15 @@ fn an_update_waits_for_a_pod_that_is_not_ready() {
 }
 
 #[test]
+fn however_many_replicas_there_are_to_be_they_are_not_counted_one_by_one() {
+    let sim = after("set replicas=2147483647 start=5\n ready web-5");
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 does not exist
+    └ statefulset/web has 2147483643 replicas, web-5 to web-2147483647
+    "#);
+}
+
+#[test]
 fn an_ordinal_that_is_reserved_has_no_pod() {
     let sim = after("set replicas=2 reserve=1,4-6 claims\n ready web-0");
     insta::assert_snapshot!(why(&sim, "pod/web-1"), @r#"
