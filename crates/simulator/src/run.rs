@@ -112,15 +112,20 @@ async fn run(seed: u64, extent: Extent, options: Options) -> Outcome {
     if !sim.has_failed() {
         rest(&sim, extent.quiet()).await;
     }
+    // What runs beside the user runs for ever.
+    if let Some(ended) = tasks.try_join_next() {
+        sim.fail(format!("a part of the run is over before the run: {ended:?}"));
+    }
     sim.log().outcome(seed, extent, sim.elapsed())
 }
 
 /// The judge hears of every write.
 async fn watch_all(sim: Arc<Sim>) {
-    let Ok(mut watch) = sim.store.watch("/", sim.store.revision()) else { return };
-    while let Some(Ok(item)) = watch.next().await {
-        if let WatchItem::Event(event) = item {
-            judge::see(&sim, &event);
+    if let Ok(mut watch) = sim.store.watch("/", sim.store.revision()) {
+        while let Some(Ok(item)) = watch.next().await {
+            if let WatchItem::Event(event) = item {
+                judge::see(&sim, &event);
+            }
         }
     }
     sim.fail("the judge has lost the store's history");

@@ -171,12 +171,15 @@ impl Service<Request<kube::client::Body>> for Wire {
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let process = Arc::clone(&this.process);
+            let (sim, process) = (Arc::clone(&this.sim), Arc::clone(&this.process));
             if process.is_dead() {
                 return pending().await;
             }
             // Whoever asks may die meanwhile: what is on the wire still arrives.
             let carried = tokio::spawn(this.carry(request)).await;
+            if let Err(panic) = &carried {
+                sim.fail(format!("the API panicked over a request of {}: {panic}", process.name));
+            }
             if process.is_dead() {
                 return pending().await;
             }
