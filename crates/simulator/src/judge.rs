@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use apimachinery::annotations::RESERVE_ORDINALS;
+use apimachinery::meta::ObjectExt;
+use registry::{KINDS, Kind, storage_prefix};
 use serde_json::Value;
 use store::Event;
 use tokio::time::Instant;
@@ -51,50 +54,25 @@ pub(crate) struct Judge {
     pub(crate) last_write: String,
 }
 
-/// One side of a write.
-struct Side {
-    object: Value,
-}
-
-impl Side {
-    fn of(versioned: Option<&store::Versioned>) -> Option<Self> {
-        Some(Self { object: serde_json::from_slice(&versioned?.value).ok()? })
-    }
-
-    fn meta(&self, field: &str) -> &str {
-        self.object["metadata"][field].as_str().unwrap_or_default()
-    }
-
-    fn is_terminating(&self) -> bool {
-        !self.meta("deletionTimestamp").is_empty()
-    }
-}
-
 /// Looks at one write.
 pub(crate) fn see(sim: &Sim, event: &Event) {
-    let mut parts = event.key().trim_start_matches('/').splitn(3, '/');
-    let (group, plural, rest) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
     sim.log().writes += 1;
-    if plural == "leases" {
+    let below = |kind: &&'static Kind| event.key().strip_prefix(&storage_prefix(kind));
+    let Some((kind, rest)) = KINDS.iter().find_map(|kind| Some((kind, below(kind)?))) else {
+        return sim.fail(format!("{} is written, and there is no such kind", event.key()));
+    };
+    if kind.kind == "Lease" {
         return;
     }
-    let group = if group == "core" { "" } else { group };
-    let Some(kind) = registry::KINDS.iter().find(|kind| kind.plural == plural && kind.group == group) else {
-        return;
-    };
     let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
-    let (old, new) = (Side::of(event.previous.as_ref()), Side::of(event.current.as_ref()));
+    let (old, new) = (event.previous.as_ref().map(parsed), event.current.as_ref().map(parsed));
     let wrong = {
         let mut judge = sim.judge();
         judge.writes += 1;
-        judge.last_write = format!("{plural} {rest}");
+        judge.last_write = format!("{} {rest}", kind.plural);
         let place = (kind.kind.to_owned(), namespace.to_owned(), name.to_owned());
         match &new {
-            Some(new) => judge.objects.insert(place, new.meta("uid").to_owned()),
+            Some(new) => judge.objects.insert(place, new.uid().to_owned()),
             None => judge.objects.remove(&place),
         };
         match kind.kind {
@@ -127,7 +105,7 @@ impl Judge {
         self.spec_changes.difference(&self.user_writes).next().copied()
     }
 
-    fn see_set(&mut self, name: &str, old: Option<&Side>, new: Option<&Side>, revision: u64) -> Verdict {
+    fn see_set(&mut self, name: &str, old: Option<&Value>, new: Option<&Value>, revision: u64) -> Verdict {
         let Some(new) = new else {
             let deleted = self.deleted_sets.contains(name) || old.is_some_and(|old| !old.is_terminating());
             self.deleted_sets.insert(name.to_owned());
@@ -140,12 +118,12 @@ impl Judge {
         if new.is_terminating() {
             self.deleted_sets.insert(name.to_owned());
         }
-        if old.is_some_and(|old| old.object["spec"] != new.object["spec"]) {
+        if old.is_some_and(|old| old["spec"] != new["spec"]) {
             self.spec_changes.insert(revision);
         }
-        let annotations = new.object["metadata"]["annotations"].clone();
-        let current = new.object["status"]["currentRevision"].as_str().unwrap_or_default().to_owned();
-        let version = Version { spec: new.object["spec"].clone(), annotations, current, revision };
+        let annotations = new["metadata"]["annotations"].clone();
+        let current = new["status"]["currentRevision"].as_str().unwrap_or_default().to_owned();
+        let version = Version { spec: new["spec"].clone(), annotations, current, revision };
         let versions = self.versions.entry(name.to_owned()).or_default();
         let is_same = |last: &Version| {
             last.spec == version.spec
@@ -158,20 +136,19 @@ impl Judge {
         Ok(())
     }
 
-    fn see_pod(&mut self, sim: &Sim, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
+    fn see_pod(&mut self, sim: &Sim, name: &str, old: Option<&Value>, new: Option<&Value>) -> Verdict {
         match (old, new) {
             (None, Some(new)) => self.see_new_pod(name, new),
             (Some(old), None) => {
-                let lives = sim.machines().lives(old.meta("uid"), sim.now());
-                let has_grace = old.object["spec"]["terminationGracePeriodSeconds"] != 0;
+                let lives = sim.machines().lives(old.uid(), sim.now());
+                let has_grace = old["spec"]["terminationGracePeriodSeconds"] != 0;
                 if lives && has_grace && !self.forced.contains(name) {
                     return Err(format!("pod {name} is gone from the API while its processes live"));
                 }
                 Ok(())
             }
             (_, Some(new)) => {
-                let mut conditions = new.object["status"]["conditions"].as_array().into_iter().flatten();
-                if conditions.any(|c| c["type"] == "Ready" && c["status"] == "True") {
+                if has_ready_condition(new) {
                     self.were_ready.insert(name.to_owned());
                 }
                 Ok(())
@@ -200,9 +177,9 @@ impl Judge {
 
     /// A pod is made when it is wanted, in order when those before it have been Ready, and below the partition at
     /// the current revision.
-    fn see_new_pod(&self, name: &str, new: &Side) -> Verdict {
+    fn see_new_pod(&self, name: &str, new: &Value) -> Verdict {
         let Some((set, ordinal)) = planner::stateful_set::parent_and_ordinal(name) else { return Ok(()) };
-        let revision = &new.object["metadata"]["labels"]["controller-revision-hash"];
+        let revision = &new["metadata"]["labels"]["controller-revision-hash"];
         let mut why = String::new();
         for version in self.known_versions(set) {
             let wanted = wanted(version);
@@ -226,9 +203,9 @@ impl Judge {
     }
 
     /// A claim goes when the user says so, or a policy.
-    fn see_claim(&mut self, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
-        let was_going = old.is_none_or(Side::is_terminating);
-        let is_going = new.is_none_or(Side::is_terminating);
+    fn see_claim(&mut self, name: &str, old: Option<&Value>, new: Option<&Value>) -> Verdict {
+        let was_going = old.is_none_or(ObjectExt::is_terminating);
+        let is_going = new.is_none_or(ObjectExt::is_terminating);
         if was_going || !is_going || self.claims_of_user.contains(name) {
             return Ok(());
         }
@@ -252,9 +229,9 @@ impl Judge {
     }
 
     /// A volume goes when its claim is gone.
-    fn see_volume(&self, name: &str, old: Option<&Side>, new: Option<&Side>) -> Verdict {
+    fn see_volume(&self, name: &str, old: Option<&Value>, new: Option<&Value>) -> Verdict {
         let (Some(old), None) = (old, new) else { return Ok(()) };
-        let claim = &old.object["spec"]["claimRef"];
+        let claim = &old["spec"]["claimRef"];
         let said = |field: &str| claim[field].as_str().unwrap_or_default().to_owned();
         let place = ("PersistentVolumeClaim".to_owned(), said("namespace"), said("name"));
         if self.exists(&place, &said("uid")) {
@@ -264,9 +241,20 @@ impl Judge {
     }
 }
 
+/// The object, as the store holds it.
+fn parsed(versioned: &store::Versioned) -> Value {
+    serde_json::from_slice(&versioned.value).expect("the store holds JSON")
+}
+
+/// Whether the pod's status says that it is Ready.
+pub(crate) fn has_ready_condition(pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
 /// The ordinals that a set wants.
 fn wanted(version: &Version) -> Vec<i64> {
-    let reserved = version.annotations["stead.dev/reserve-ordinals"].as_str().unwrap_or_default();
+    let reserved = version.annotations[RESERVE_ORDINALS].as_str().unwrap_or_default();
     wanted_ordinals(&version.spec, reserved)
 }
 
