@@ -1,6 +1,7 @@
 //! Kinds that are stored and served, and that nobody here acts on: manifests made for any cluster can be
 //! applied whole, clients find what they list, and every write is answered with a warning.
 
+use apimachinery::names;
 use serde_json::Value;
 
 use crate::kind::{Kind, Scope, Strategy, Subresource};
@@ -48,56 +49,85 @@ impl Kind {
         self.categories = ALL;
         self
     }
+
+    /// With names such as `system:reader`, which need only stand in a path.
+    const fn with_path_names(mut self) -> Self {
+        self.strategy = &StoredByPath;
+        self
+    }
 }
 
 const AUTHORIZATION: &str = "rbac.authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 
-macro_rules! kinds {
-    ($($name:ident = $kind:expr;)*) => {
-        $(pub(crate) static $name: Kind = $kind;)*
-    };
-}
-
-kinds! {
-    REPLICATION_CONTROLLER =
-        kind("", "v1", ["ReplicationController", "replicationcontrollers", "replicationcontroller"], Namespaced)
-            .short(&["rc"]).observed().in_all();
-    RESOURCE_QUOTA = kind("", "v1", ["ResourceQuota", "resourcequotas", "resourcequota"], Namespaced)
-        .short(&["quota"]);
-    LIMIT_RANGE = kind("", "v1", ["LimitRange", "limitranges", "limitrange"], Namespaced).short(&["limits"]);
-    DAEMON_SET = kind("apps", "v1", ["DaemonSet", "daemonsets", "daemonset"], Namespaced)
-        .short(&["ds"]).observed().in_all();
-    JOB = kind("batch", "v1", ["Job", "jobs", "job"], Namespaced).observed().in_all();
-    CRON_JOB = kind("batch", "v1", ["CronJob", "cronjobs", "cronjob"], Namespaced)
-        .short(&["cj"]).observed().in_all();
-    HORIZONTAL_POD_AUTOSCALER = kind(
-        "autoscaling",
-        "v2",
-        ["HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler"],
-        Namespaced,
-    ).short(&["hpa"]).observed().in_all();
-    NETWORK_POLICY = kind(NETWORKING, "v1", ["NetworkPolicy", "networkpolicies", "networkpolicy"], Namespaced)
+pub(crate) static REPLICATION_CONTROLLER: Kind =
+    kind("", "v1", ["ReplicationController", "replicationcontrollers", "replicationcontroller"], Namespaced)
+        .short(&["rc"])
+        .observed()
+        .in_all();
+pub(crate) static RESOURCE_QUOTA: Kind =
+    kind("", "v1", ["ResourceQuota", "resourcequotas", "resourcequota"], Namespaced).short(&["quota"]);
+pub(crate) static LIMIT_RANGE: Kind =
+    kind("", "v1", ["LimitRange", "limitranges", "limitrange"], Namespaced).short(&["limits"]);
+pub(crate) static DAEMON_SET: Kind = kind("apps", "v1", ["DaemonSet", "daemonsets", "daemonset"], Namespaced)
+    .short(&["ds"])
+    .observed()
+    .in_all();
+pub(crate) static JOB: Kind = kind("batch", "v1", ["Job", "jobs", "job"], Namespaced).observed().in_all();
+pub(crate) static CRON_JOB: Kind =
+    kind("batch", "v1", ["CronJob", "cronjobs", "cronjob"], Namespaced).short(&["cj"]).observed().in_all();
+pub(crate) static HORIZONTAL_POD_AUTOSCALER: Kind = kind(
+    "autoscaling",
+    "v2",
+    ["HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler"],
+    Namespaced,
+)
+.short(&["hpa"])
+.observed()
+.in_all();
+pub(crate) static NETWORK_POLICY: Kind =
+    kind(NETWORKING, "v1", ["NetworkPolicy", "networkpolicies", "networkpolicy"], Namespaced)
         .short(&["netpol"]);
-    INGRESS = kind(NETWORKING, "v1", ["Ingress", "ingresses", "ingress"], Namespaced).short(&["ing"]).observed();
-    INGRESS_CLASS = kind(NETWORKING, "v1", ["IngressClass", "ingressclasses", "ingressclass"], Cluster);
-    ROLE = kind(AUTHORIZATION, "v1", ["Role", "roles", "role"], Namespaced);
-    ROLE_BINDING = kind(AUTHORIZATION, "v1", ["RoleBinding", "rolebindings", "rolebinding"], Namespaced);
-    CLUSTER_ROLE = kind(AUTHORIZATION, "v1", ["ClusterRole", "clusterroles", "clusterrole"], Cluster);
-    CLUSTER_ROLE_BINDING =
-        kind(AUTHORIZATION, "v1", ["ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"], Cluster);
-    PRIORITY_CLASS =
-        kind("scheduling.k8s.io", "v1", ["PriorityClass", "priorityclasses", "priorityclass"], Cluster)
-            .short(&["pc"]);
-}
+pub(crate) static INGRESS: Kind =
+    kind(NETWORKING, "v1", ["Ingress", "ingresses", "ingress"], Namespaced).short(&["ing"]).observed();
+pub(crate) static INGRESS_CLASS: Kind =
+    kind(NETWORKING, "v1", ["IngressClass", "ingressclasses", "ingressclass"], Cluster);
+pub(crate) static ROLE: Kind =
+    kind(AUTHORIZATION, "v1", ["Role", "roles", "role"], Namespaced).with_path_names();
+pub(crate) static ROLE_BINDING: Kind =
+    kind(AUTHORIZATION, "v1", ["RoleBinding", "rolebindings", "rolebinding"], Namespaced).with_path_names();
+pub(crate) static CLUSTER_ROLE: Kind =
+    kind(AUTHORIZATION, "v1", ["ClusterRole", "clusterroles", "clusterrole"], Cluster).with_path_names();
+pub(crate) static CLUSTER_ROLE_BINDING: Kind =
+    kind(AUTHORIZATION, "v1", ["ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"], Cluster)
+        .with_path_names();
+pub(crate) static PRIORITY_CLASS: Kind =
+    kind("scheduling.k8s.io", "v1", ["PriorityClass", "priorityclasses", "priorityclass"], Cluster)
+        .short(&["pc"]);
 
+/// Names as upstream has most of them: DNS subdomains.
 struct Stored;
 
 impl Strategy for Stored {
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let kind = text(&object["kind"]);
-        vec![format!(
-            "stead stores this {kind} and does nothing about it: it acts on no objects of that kind"
-        )]
+        warning(object)
     }
+}
+
+/// Upstream: `pkg/apis/rbac/validation`, `ValidateRBACName`.
+struct StoredByPath;
+
+impl Strategy for StoredByPath {
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warning(object)
+    }
+
+    fn validate_name(&self, name: &str) -> Result<(), String> {
+        names::path_segment_name(name)
+    }
+}
+
+fn warning(object: &Value) -> Vec<String> {
+    let kind = text(&object["kind"]);
+    vec![format!("stead stores this {kind} and does nothing about it: it acts on no objects of that kind")]
 }
