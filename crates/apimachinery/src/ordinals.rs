@@ -82,7 +82,7 @@ impl Reserved {
     pub fn nth_free(&self, start: i64, mut rank: i64) -> Option<i64> {
         self.gaps(start).into_iter().find_map(|gap| {
             let length = (gap.end - gap.start).max(0);
-            if rank < length {
+            if (0..length).contains(&rank) {
                 return Some(gap.start + rank);
             }
             rank -= length;
@@ -183,6 +183,7 @@ mod tests {
         assert_eq!(count("1,4-6", 5), Ok(MAX + 1 - 7));
         assert_eq!(count("3-2147483647", 1), Ok(2));
         assert_eq!(count("0-2147483647", 9), Ok(0));
+        assert_eq!(Reserved::default().nth_free(3, -1), None);
         let last = |text| Reserved::parse(text).map(|reserved| reserved.nth_free(0, MAX - 1));
         assert_eq!((last(""), last("7"), last("7,9")), (Ok(Some(MAX - 1)), Ok(Some(MAX)), Ok(None)));
     }

@@ -42,7 +42,7 @@ impl Ordinals {
     /// The first and the last one, if there are any.
     pub fn bounds(&self) -> Option<(i64, i64)> {
         let nth = |rank| self.reserved.nth_free(self.start, rank);
-        Some((nth(0)?, nth(self.count.checked_sub(1).filter(|last| *last >= 0)?)?))
+        Some((nth(0)?, nth(self.count - 1)?))
     }
 
     /// What is left out.

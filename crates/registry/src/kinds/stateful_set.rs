@@ -3,6 +3,7 @@
 use apimachinery::annotations::{self, PAUSED, RESERVE_ORDINALS};
 use apimachinery::field::{FieldError, Path};
 use apimachinery::labels::Selector;
+use apimachinery::meta::ObjectExt;
 use apimachinery::names;
 use apimachinery::ordinals::Reserved;
 use jiff::Timestamp;
@@ -208,6 +209,7 @@ impl Strategy for Rules {
         warnings.extend(strange.map(|key| {
             format!("{}: stead reads only {RESERVE_ORDINALS} and {PAUSED} of a set", annotations.key(key))
         }));
+        warnings.extend(warn_of_long_name(set));
         let pod_spec = path.child("template").child("spec");
         warnings.extend(pod_spec::pod_spec_warnings(&pod_spec, &spec["template"]["spec"]));
         warnings
@@ -301,6 +303,24 @@ fn validate_own_annotations(errors: &mut Errors, set: &Value) {
         let words = "write \"true\" to hold the rollout, or \"false\" to let it go on";
         errors.push(FieldError::invalid(&path.key(PAUSED), paused, words));
     }
+}
+
+/// The name of a pod is a label and a host name, too: those of a set with a very long name are refused one by one,
+/// when they are made.
+fn warn_of_long_name(set: &Value) -> Option<String> {
+    let reserved =
+        Reserved::parse(text(&set["metadata"]["annotations"][RESERVE_ORDINALS])).unwrap_or_default();
+    let start = number(&set["spec"]["ordinals"]["start"]);
+    let last = reserved.nth_free(start, number(&set["spec"]["replicas"]) - 1)?;
+    let pod = format!("{}-{last}", set.name());
+    (pod.len() > names::DNS1123_LABEL_MAX_LENGTH).then(|| {
+        format!(
+            "metadata.name: pod {pod} cannot be made: its name has {} characters, and may have {}; give the set a \
+             shorter one",
+            pod.len(),
+            names::DNS1123_LABEL_MAX_LENGTH
+        )
+    })
 }
 
 fn validate_selector(errors: &mut Errors, path: &Path, spec: &Value) {
