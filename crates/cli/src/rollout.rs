@@ -98,19 +98,22 @@ pub(crate) fn cause(set: &Value) -> Option<String> {
     if !is_observed(set) {
         return None;
     }
-    let stalled = condition(set, conditions::STALLED).filter(|stalled| stalled["status"] == "True");
-    let says = stalled.or_else(|| condition(set, conditions::PROGRESSING))?;
+    let (kind, word) = match is_stalled(set) {
+        true => (conditions::STALLED, "stalled: "),
+        false => (conditions::PROGRESSING, ""),
+    };
+    let says = condition(set, kind)?;
     let message = says["message"].as_str().filter(|message| !message.is_empty())?;
     let name = set.name();
     let message = match message.strip_prefix("it ") {
         Some(rest) => format!("statefulset/{name} {rest}"),
         None => message.to_owned(),
     };
-    let word = if stalled.is_some() { "stalled: " } else { "" };
     let flag = match set.namespace() {
         "" | "default" => String::new(),
         namespace => format!(" -n {namespace}"),
     };
+    let message = message.trim_end_matches('.');
     Some(format!("{word}{message}; see: stead why sts/{name}{flag}"))
 }
 
@@ -262,14 +265,15 @@ mod tests {
         insta::assert_snapshot!(cause(&set).expect("a cause"), @r#"
         statefulset/web is paused: 1 of 3 pods are of another revision; see: stead why sts/web -n shop
         "#);
-        let stalled = condition("Stalled", "True", "web-2 is not Ready: CrashLoopBackOff");
+        let stalled =
+            condition("Stalled", "True", "web-2 is not Ready: Unschedulable: 1 Insufficient memory.");
         set["status"]["conditions"] = json!([progress, stalled]);
         assert!(is_stalled(&set));
         let mut mended = set.clone();
         mended["metadata"]["generation"] = 3.into();
         assert_eq!(cause(&mended), None, "the conditions are about what was mended");
         insta::assert_snapshot!(cause(&set).expect("a cause"), @r#"
-        stalled: web-2 is not Ready: CrashLoopBackOff; see: stead why sts/web -n shop
+        stalled: web-2 is not Ready: Unschedulable: 1 Insufficient memory; see: stead why sts/web -n shop
         "#);
     }
 
