@@ -103,17 +103,17 @@ pub(super) fn decode(list: &Value) -> Result<Vec<Entry>, Unusable> {
 /// The list in its order: those who applied first, each group by time; without those who own nothing.
 pub(super) fn encode(mut entries: Vec<Entry>) -> Option<Value> {
     entries.retain(|entry| !entry.fields.is_empty());
-    entries.sort_by(|a, b| {
-        let key = |e: &'_ Entry| (e.manager.operation, e.time.clone());
-        key(a).cmp(&key(b)).then_with(|| {
-            let (a, b) = (&a.manager, &b.manager);
-            (&a.name, &a.api_version, &a.subresource).cmp(&(&b.name, &b.api_version, &b.subresource))
-        })
-    });
+    entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
     (!entries.is_empty()).then(|| entries.into_iter().map(Entry::into_value).collect())
 }
 
 impl Entry {
+    /// What decides where it stands in the list.
+    fn rank(&self) -> (Operation, &str, &str, &str, &str) {
+        let Manager { name, operation, api_version, subresource } = &self.manager;
+        (*operation, &self.time, name, api_version, subresource)
+    }
+
     fn into_value(self) -> Value {
         let mut out = Map::new();
         let mut put = |field: &str, value: Value| out.insert(field.to_owned(), value);

@@ -5,7 +5,7 @@
 //! `metadata.managedFields` after any other write. Both take the moment as an argument and read what they need of
 //! types from the [schema](crate::schema).
 //!
-//! A [`Set`] of fields is kept as FieldsV1 itself: sets are read, compared and written without a form of their own.
+//! A set of fields is kept as FieldsV1 itself: sets are read, compared and written without a form of their own.
 
 mod compare;
 mod conflict;
@@ -23,6 +23,4 @@ mod write;
 
 pub use conflict::{Conflict, message};
 pub use managed::{Manager, Operation, same_but_for_times};
-pub use path::show;
-pub use set::{Malformed, Set};
 pub use write::{Refusal, Writer, apply, update};

@@ -39,7 +39,7 @@ pub(super) fn canonical(step: &str) -> Option<String> {
 }
 
 /// A step as conflicts show it: `.image`, `[name="db"]`, `[="a/b"]`, `[3]` (upstream: `PathElement.String`).
-pub fn show(step: &str) -> String {
+pub(super) fn show(step: &str) -> String {
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     match step.split_once(':') {
         Some(("f", name)) => format!(".{name}"),

@@ -44,10 +44,9 @@ pub(super) fn with_named_fields(fields: &Set, place: Place) -> Set {
 fn named(fields: &Map<String, Value>, place: Place) -> Map<String, Value> {
     let mut out = Map::new();
     for (step, below) in fields {
-        let inside = below.as_object().map(|below| named(below, place.step(step))).unwrap_or_default();
+        let mut inside = below.as_object().map(|below| named(below, place.step(step))).unwrap_or_default();
         let is_named = path::field_name(step)
             .is_some_and(|name| matches!(place, Place::Struct(_)) && place.inside(name).is_some());
-        let mut inside = inside;
         if is_named && !inside.is_empty() {
             inside.insert(ITSELF.to_owned(), Value::Object(Map::new()));
         }

@@ -9,21 +9,18 @@ use super::path::{self, ITSELF};
 
 /// A set of fields of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Set(pub(super) Map<String, Value>);
+pub(super) struct Set(pub(super) Map<String, Value>);
 
 /// FieldsV1 that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "fieldsV1: {0:?} is no step of a path: it must begin with f:, k:, v: or i:, and an object must follow"
 )]
-pub struct Malformed(pub(super) String);
+pub(super) struct Malformed(pub(super) String);
 
 impl Set {
-    /// Reads FieldsV1.
-    ///
-    /// # Errors
-    /// When a key is no step, or a value no object.
-    pub fn parse(fields: &Value) -> Result<Self, Malformed> {
+    /// Reads FieldsV1. An error when a key is no step, or a value no object.
+    pub(super) fn parse(fields: &Value) -> Result<Self, Malformed> {
         let Value::Object(fields) = fields else { return Err(Malformed(fields.to_string())) };
         let mut out = Map::new();
         for (step, below) in fields.iter().filter(|(step, _)| *step != ITSELF) {
@@ -39,63 +36,32 @@ impl Set {
     }
 
     /// The set as FieldsV1.
-    pub fn into_value(self) -> Value {
+    pub(super) fn into_value(self) -> Value {
         Value::Object(self.0)
     }
 
     /// Whether no field belongs to it.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the field at the end of these steps belongs to it.
-    pub fn has(&self, steps: &[&str]) -> bool {
-        let mut fields = &self.0;
-        for (at, step) in steps.iter().enumerate() {
-            let Some(below) = fields.get(*step) else { return false };
-            if at + 1 == steps.len() {
-                return is_member(below);
-            }
-            let Value::Object(below) = below else { return false };
-            fields = below;
-        }
-        false
-    }
-
     /// The fields of either.
-    #[must_use]
-    pub fn union(&self, other: &Self) -> Self {
+    pub(super) fn union(&self, other: &Self) -> Self {
         Self(combine(&self.0, &other.0, |left, right| left || right))
     }
 
     /// The fields of both.
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
+    pub(super) fn intersection(&self, other: &Self) -> Self {
         Self(combine(&self.0, &other.0, |left, right| left && right))
     }
 
     /// The fields that the other does not have. A field below one that the other has stays.
-    #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
+    pub(super) fn difference(&self, other: &Self) -> Self {
         Self(combine(&self.0, &other.0, |left, right| left && !right))
     }
 
-    /// The fields with nothing below them in the set.
-    #[must_use]
-    pub fn leaves(&self) -> Self {
-        fn leaves(fields: &Map<String, Value>) -> Map<String, Value> {
-            let mut out = Map::new();
-            for (step, below) in fields.iter().filter(|(step, _)| *step != ITSELF) {
-                let below = below.as_object().map(leaves).unwrap_or_default();
-                out.insert(step.clone(), Value::Object(below));
-            }
-            out
-        }
-        Self(leaves(&self.0))
-    }
-
     /// The paths of its fields, as conflicts show them, in order.
-    pub fn paths(&self) -> Vec<String> {
+    pub(super) fn paths(&self) -> Vec<String> {
         fn collect(fields: &Map<String, Value>, above: &str, out: &mut Vec<String>) {
             for (step, below) in fields.iter().filter(|(step, _)| *step != ITSELF) {
                 let here = format!("{above}{}", path::show(step));

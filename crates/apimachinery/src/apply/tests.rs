@@ -5,6 +5,7 @@ mod sets;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::set::Set;
 use super::*;
 use crate::schema::Schema;
 

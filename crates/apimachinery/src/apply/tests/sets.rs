@@ -42,9 +42,6 @@ fn a_field_and_what_stands_below_it_are_told_apart() {
     assert_eq!(both.difference(&below), above);
     assert_eq!(above.union(&below), both);
     assert!(above.intersection(&below).is_empty());
-    assert_eq!(both.leaves(), below);
-    assert!(both.has(&["f:a"]) && !below.has(&["f:a"]) && below.has(&["f:a", "f:b"]));
-    assert!(!below.has(&["f:a", "f:b", "f:c"]) && !below.has(&[]));
 }
 
 #[test]
