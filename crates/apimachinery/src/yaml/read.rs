@@ -1,6 +1,6 @@
 //! Documents of YAML as JSON values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Value};
@@ -29,6 +29,10 @@ pub struct Error {
 }
 
 impl Error {
+    fn at(line: usize, why: impl Into<String>) -> Self {
+        Self { line, why: why.into() }
+    }
+
     /// What the scanner says, and where it comes from the two slips that everybody makes: what to do.
     fn of_scan(error: &ScanError, text: &str) -> Self {
         let (line, why) = (error.marker().line(), error.info());
@@ -96,7 +100,7 @@ pub fn parse_leniently(text: &str) -> Result<Parsed, Error> {
 /// A collection that is not closed yet.
 enum Open {
     List { items: Vec<Value>, anchor: usize },
-    Map { fields: BTreeMap<String, Value>, merged: Vec<Value>, key: Option<Key>, anchor: usize },
+    Map { fields: Map<String, Value>, merged: Vec<Value>, key: Option<Key>, anchor: usize },
 }
 
 /// A map's key whose value comes next.
@@ -117,7 +121,8 @@ struct Builder {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Error> {
-        let fail = |why: &str| Error { line: span.start.line(), why: why.to_owned() };
+        let line = span.start.line();
+        let fail = |why: &str| Error::at(line, why);
         match event {
             Event::DocumentStart(..) => self.anchors.clear(),
             Event::Scalar(text, style, anchor, tag) => {
@@ -125,15 +130,15 @@ impl Builder {
                     self.set_key(Key::Merge);
                     return Ok(());
                 }
-                let value = typed(&text, style, tag.as_deref()).map_err(|why| fail(&why))?;
-                self.place(value, anchor, &fail)?;
+                let value = typed(&text, style, tag.as_deref()).map_err(|why| Error::at(line, why))?;
+                self.place(value, anchor, line)?;
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.open(Open::List { items: Vec::new(), anchor }, &fail)?;
+                self.open(Open::List { items: Vec::new(), anchor }, line)?;
             }
             Event::MappingStart(_, anchor, _) => {
-                let map = Open::Map { fields: BTreeMap::new(), merged: Vec::new(), key: None, anchor };
-                self.open(map, &fail)?;
+                let map = Open::Map { fields: Map::new(), merged: Vec::new(), key: None, anchor };
+                self.open(map, line)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let (value, anchor) = match self.open.pop() {
@@ -141,35 +146,34 @@ impl Builder {
                     Some(Open::Map { fields, merged, anchor, .. }) => (with_merged(fields, merged), anchor),
                     None => return Err(fail("a collection ends that never started")),
                 };
-                self.place(value, anchor, &fail)?;
+                self.place(value, anchor, line)?;
             }
             Event::Alias(anchor) => {
                 let value = self.anchors.get(&anchor).cloned();
                 let value = value.ok_or_else(|| fail("an alias inside the value that it names"))?;
-                self.copied(&value, &fail)?;
-                self.place(value, 0, &fail)?;
+                self.copied(&value, line)?;
+                self.place(value, 0, line)?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn open(&mut self, collection: Open, fail: &dyn Fn(&str) -> Error) -> Result<(), Error> {
+    fn open(&mut self, collection: Open, line: usize) -> Result<(), Error> {
         self.open.push(collection);
-        if self.open.len() > MAX_DEPTH { Err(fail(&too_deep())) } else { Ok(()) }
+        if self.open.len() > MAX_DEPTH { Err(too_deep(line)) } else { Ok(()) }
     }
 
     /// Counts what a copy of the value takes, here.
-    fn copied(&mut self, value: &Value, fail: &dyn Fn(&str) -> Error) -> Result<(), Error> {
+    fn copied(&mut self, value: &Value, line: usize) -> Result<(), Error> {
         let Size { bytes, depth } = size(value);
         self.copied_bytes += bytes;
         if self.copied_bytes > MAX_COPIED_BYTES {
-            return Err(fail(&format!(
-                "its aliases make more than {MAX_COPIED_BYTES} bytes: write less of it"
-            )));
+            let why = format!("its aliases make more than {MAX_COPIED_BYTES} bytes: write less of it");
+            return Err(Error::at(line, why));
         }
         // Aliases nest what the text does not.
-        if self.open.len() + depth > MAX_DEPTH { Err(fail(&too_deep())) } else { Ok(()) }
+        if self.open.len() + depth > MAX_DEPTH { Err(too_deep(line)) } else { Ok(()) }
     }
 
     fn expects_key(&self) -> bool {
@@ -183,11 +187,12 @@ impl Builder {
     }
 
     /// Puts a finished value where it belongs.
-    fn place(&mut self, value: Value, anchor: usize, fail: &dyn Fn(&str) -> Error) -> Result<(), Error> {
+    fn place(&mut self, value: Value, anchor: usize, line: usize) -> Result<(), Error> {
         if anchor != 0 {
-            self.copied(&value, fail)?;
+            self.copied(&value, line)?;
             self.anchors.insert(anchor, value.clone());
         }
+        let fail = |why: &str| Error::at(line, why);
         match self.open.last_mut() {
             None => self.documents.push(value),
             Some(Open::List { items, .. }) => items.push(value),
@@ -204,7 +209,7 @@ impl Builder {
                 }
                 Some(Key::Field(name)) => {
                     if fields.contains_key(&name) && self.duplicates.len() < MAX_DUPLICATES {
-                        self.duplicates.push(Duplicate { line: fail("").line, key: name.clone() });
+                        self.duplicates.push(Duplicate { line, key: name.clone() });
                     }
                     fields.insert(name, value);
                 }
@@ -214,8 +219,8 @@ impl Builder {
     }
 }
 
-fn too_deep() -> String {
-    format!("it nests deeper than {MAX_DEPTH} levels")
+fn too_deep(line: usize) -> Error {
+    Error::at(line, format!("it nests deeper than {MAX_DEPTH} levels"))
 }
 
 /// Keys of JSON are text: `80: x` and `true: x` become that text.
@@ -228,16 +233,15 @@ fn key_text(key: &Value) -> Option<String> {
 }
 
 /// A map's own fields, then those of the maps that it merges, earlier ones first.
-fn with_merged(fields: BTreeMap<String, Value>, merged: Vec<Value>) -> Value {
-    let mut all: Map<String, Value> = fields.into_iter().collect();
+fn with_merged(mut fields: Map<String, Value>, merged: Vec<Value>) -> Value {
     for map in merged {
         if let Value::Object(map) = map {
             for (key, value) in map {
-                all.entry(key).or_insert(value);
+                fields.entry(key).or_insert(value);
             }
         }
     }
-    Value::Object(all)
+    Value::Object(fields)
 }
 
 fn typed(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {

@@ -7,13 +7,11 @@ use super::scalar;
 /// The value as a YAML document, with a line break at its end.
 pub fn to_string(value: &Value) -> String {
     let mut out = String::new();
-    match value {
-        Value::Object(fields) if !fields.is_empty() => block(&mut out, value, 0),
-        Value::Array(items) if !items.is_empty() => block(&mut out, value, 0),
-        _ => {
-            inline(&mut out, value, 0);
-            out.push('\n');
-        }
+    if is_block(value) {
+        block(&mut out, value, 0);
+    } else {
+        inline(&mut out, value, 0);
+        out.push('\n');
     }
     out
 }
@@ -22,16 +20,14 @@ pub fn to_string(value: &Value) -> String {
 fn block(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(fields) => {
-            let mut keys: Vec<&String> = fields.keys().collect();
-            keys.sort();
-            for (index, key) in keys.into_iter().enumerate() {
+            for (index, (key, value)) in fields.iter().enumerate() {
                 // The first line stands after the `- ` of a list, or at the start of a line already indented.
                 if index > 0 {
                     pad(out, indent);
                 }
                 text(out, key, indent, false);
                 out.push(':');
-                entry(out, &fields[key], indent, indent + 2);
+                entry(out, value, indent, indent + 2);
             }
         }
         Value::Array(items) => {
@@ -39,12 +35,10 @@ fn block(out: &mut String, value: &Value, indent: usize) {
                 if index > 0 {
                     pad(out, indent);
                 }
-                out.push('-');
+                out.push_str("- ");
                 if is_block(item) {
-                    out.push(' ');
                     block(out, item, indent + 2);
                 } else {
-                    out.push(' ');
                     inline(out, item, indent + 2);
                     out.push('\n');
                 }
