@@ -2,7 +2,9 @@
 
 /// A change of one place in a source file of the planner.
 pub(super) struct Edit {
-    /// The file, below `crates/planner/src`.
+    /// The package that the file is a source of.
+    pub(super) package: &'static str,
+    /// The file, below the package's `src`.
     pub(super) file: &'static str,
     /// What stands there, once.
     pub(super) find: &'static str,
@@ -19,15 +21,24 @@ pub(super) struct Breakage {
 }
 
 const fn edit(file: &'static str, find: &'static str, put: &'static str) -> Edit {
-    Edit { file, find, put }
+    Edit { package: "planner", file, find, put }
 }
 
-/// The planner judges its own plans in debug builds; without that, suites show what they find by themselves.
-pub(super) const NO_CHECKER: Edit = edit(
-    "stateful_set/mod.rs",
-    "debug_assert_eq!(check::violations(world, key, &plan, now), Vec::<String>::new());",
-    "let _ = check::violations;",
-);
+/// The planner judges its own plans in debug builds, and the simulator does in all; without that, suites show what
+/// they find by themselves.
+pub(super) const NO_CHECKER: [Edit; 2] = [
+    edit(
+        "stateful_set/mod.rs",
+        "debug_assert_eq!(check::violations(world, key, &plan, now), Vec::<String>::new());",
+        "let _ = check::violations;",
+    ),
+    Edit {
+        package: "simulator",
+        file: "judged.rs",
+        find: "if is_sets && !sim.options.unchecked {",
+        put: "if is_sets && !sim.options.unchecked && false {",
+    },
+];
 
 /// All of them.
 pub(super) const BREAKAGES: &[Breakage] = &[
