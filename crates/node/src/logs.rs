@@ -57,10 +57,9 @@ async fn pump(
     ended: impl Future<Output = ()> + Send,
     sender: &mpsc::Sender<std::io::Result<Bytes>>,
 ) -> std::io::Result<()> {
-    let mut watch = if query.follow { Some(Watch::of(path, WRITTEN)?) } else { None };
     tokio::pin!(ended);
     let mut last_round = false;
-    let mut file = tokio::fs::File::open(path).await?;
+    let (mut file, mut watch) = open(path, query.follow).await?;
     let mut next = None;
     let mut lines = Lines::new(query);
     if let Some(tail) = query.tail_lines {
@@ -81,8 +80,8 @@ async fn pump(
                 return Ok(());
             }
         }
-        if let Some((fresh, its_watch)) = next.take() {
-            (file, watch) = (fresh, Some(its_watch));
+        if let Some(fresh) = next.take() {
+            (file, watch) = fresh;
             continue;
         }
         if watch.is_some() {
@@ -104,15 +103,23 @@ async fn pump(
     }
 }
 
-/// The file that was begun after `file`, which was read to its end, was full and moved aside; with a watch that
-/// began before it was opened.
-async fn successor(path: &Path, file: &tokio::fs::File) -> std::io::Result<Option<(tokio::fs::File, Watch)>> {
+/// A file, and what tells of changes of it when somebody waits for them.
+type Source = (tokio::fs::File, Option<Watch>);
+
+/// Opens a file, and then watches it. What is added in between is read all the same. When it is moved aside in
+/// between, the watch is of its successor, which is found at its end; a watch that came first would be of a file
+/// to which nothing is added any more.
+async fn open(path: &Path, watched: bool) -> std::io::Result<Source> {
+    let file = tokio::fs::File::open(path).await?;
+    let watch = if watched { Some(Watch::of(path, WRITTEN)?) } else { None };
+    Ok((file, watch))
+}
+
+/// The file that was begun after `file`, which was read to its end, was full and moved aside.
+async fn successor(path: &Path, file: &tokio::fs::File) -> std::io::Result<Option<Source>> {
     let identity = |meta: &Metadata| (meta.dev(), meta.ino());
     match tokio::fs::metadata(path).await {
-        Ok(now) if identity(&now) != identity(&file.metadata().await?) => {
-            let watch = Watch::of(path, WRITTEN)?;
-            Ok(Some((tokio::fs::File::open(path).await?, watch)))
-        }
+        Ok(now) if identity(&now) != identity(&file.metadata().await?) => open(path, true).await.map(Some),
         Ok(_) => Ok(None),
         // Removed with its pod.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
