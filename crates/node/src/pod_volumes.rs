@@ -221,8 +221,7 @@ pub(crate) async fn forget_strangers(host: &Arc<Host>, known: &HashSet<String>) 
 /// Removes the log and the last words of a run that nobody asks for any more.
 pub(crate) async fn forget_run(host: &Host, uid: &str, id: &ContainerId) -> std::io::Result<()> {
     let log = log_path(host, uid, id);
-    // The part of it that was full and moved aside (`runtime::shim`).
-    let aside = log.with_extension("log.1");
+    let aside = runtime::shim::moved_aside(&log);
     for path in [log, aside, message_path(host, uid, id)] {
         match tokio::fs::remove_file(path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),

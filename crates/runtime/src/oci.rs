@@ -298,6 +298,13 @@ pub fn layers_in_use(root: &Path) -> io::Result<HashSet<PathBuf>> {
     Ok(layers)
 }
 
+/// Whether there is any sandbox below an [`OciConfig::root`], running or ended: what the next start finds. Reads
+/// the disk alone, as [`layers_in_use`] does.
+pub fn has_sandboxes(root: &Path) -> bool {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries.map(|entry| sandbox_file(&entry.path())).any(|file| file.exists())
+}
+
 /// Makes folders, cgroups and the shim.
 fn make(
     hierarchies: &Hierarchies,

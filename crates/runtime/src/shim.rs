@@ -26,6 +26,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+pub use log::moved_aside;
+
 /// The life of a shim, for the arguments that [`crate::oci`] gives it after `shim_command`: the sandbox's
 /// folder, and `<namespace>/<name>` of the pod for the readers of process lists.
 ///

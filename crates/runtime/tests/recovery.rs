@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use common::{Machine, code, state, until, wait, wait_exit};
-use runtime::oci::Oci;
+use runtime::oci::{Oci, has_sandboxes};
 use runtime::{ContainerState, ExecConfig, Runtime};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -245,8 +245,10 @@ async fn a_shim_that_cannot_be_reached_does_not_hold_up_the_others() {
     fs::rename(machine.path("run/aside"), &address).unwrap();
     assert!(matches!(state(&*second, "a-uid", "c.0").await, ContainerState::Running { .. }));
     for sandbox in ["a-uid", "b-uid"] {
+        assert!(has_sandboxes(&machine.path("pods")));
         second.remove_pod_sandbox(sandbox).await.unwrap();
     }
+    assert!(!has_sandboxes(&machine.path("pods")));
 }
 
 /// A file system of its own, full at will.

@@ -175,15 +175,14 @@ impl Instance {
         let path = self.dir.join(name);
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
 
     /// Whether pods run, or have left something that a start would find.
     pub(crate) fn has_sandboxes(&self) -> bool {
-        let entries = std::fs::read_dir(self.runtime().root).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|sandbox| sandbox.join("sandbox.json").exists())
+        runtime::oci::has_sandboxes(&self.runtime().root)
     }
 
     /// The kubeconfig that `stead up` writes.

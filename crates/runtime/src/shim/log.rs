@@ -114,7 +114,7 @@ impl Log {
 /// Puts a new file in the place of a full one. There is one at any time: a reader who hears that the old one has
 /// another name (IN_ATTRIB) finds the new one.
 fn begin_anew(path: &Path) -> io::Result<File> {
-    let (aside, fresh) = (beside(path, "1"), beside(path, "new"));
+    let (aside, fresh) = (moved_aside(path), beside(path, "new"));
     for leftover in [&aside, &fresh] {
         match std::fs::remove_file(leftover) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -129,6 +129,11 @@ fn begin_anew(path: &Path) -> io::Result<File> {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// Where a log goes that is full. There is none before that; a later one takes its place.
+pub fn moved_aside(log: &Path) -> PathBuf {
+    beside(log, "1")
 }
 
 /// `<path>.<more>`.
@@ -232,14 +237,14 @@ mod tests {
         log.write(b"four\n");
         log.write(b"five\n");
         assert_eq!(
-            (text(&beside(&path, "1")).as_str(), text(&path).as_str()),
+            (text(&moved_aside(&path)).as_str(), text(&path).as_str()),
             ("one two three\n", "four\nfive\n")
         );
         // Also by a shim that goes on with a file that it found.
         let mut log = Log::open(&path).unwrap();
         log.size_limit = 10;
         log.write(b"six\n");
-        assert_eq!((text(&beside(&path, "1")).as_str(), text(&path).as_str()), ("four\nfive\n", "six\n"));
+        assert_eq!((text(&moved_aside(&path)).as_str(), text(&path).as_str()), ("four\nfive\n", "six\n"));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
@@ -251,10 +256,10 @@ mod tests {
         log.size_limit = 10;
         log.write(b"one two three\n");
         // A folder that is not empty is in the way.
-        std::fs::create_dir_all(beside(&path, "1").join("mine")).unwrap();
+        std::fs::create_dir_all(moved_aside(&path).join("mine")).unwrap();
         log.write(b"four\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one two three\nfour\n");
-        std::fs::remove_dir_all(beside(&path, "1")).unwrap();
+        std::fs::remove_dir_all(moved_aside(&path)).unwrap();
         log.write(b"five\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "five\n");
     }
