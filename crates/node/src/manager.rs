@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use planner::pod_actions::is_terminal;
 use planner::{Change, Key, Object, World};
 use runtime::SandboxStatus;
 use serde_json::json;
@@ -216,7 +217,6 @@ impl Manager {
 
     /// A pod has ended for good: its name is free for a successor.
     fn finished(&self, handle: &Handle) {
-        self.host.admission.release(&handle.uid);
         let mut workers = lock(&self.workers);
         workers.remove(&handle.uid);
         let mut same = workers.values().filter(|other| other.key == handle.key);
@@ -236,9 +236,7 @@ fn uid_of(pod: &Pod) -> &str {
 
 /// Whether a node has taken the pod, and has not ended it.
 fn has_begun(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let ended = matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-    status.is_some_and(|s| s.start_time.is_some()) && !ended
+    pod.status.as_ref().is_some_and(|status| status.start_time.is_some()) && !is_terminal(pod)
 }
 
 /// What is known of a pod whose object is gone but whose sandbox is not.

@@ -22,7 +22,7 @@ pub(crate) fn phase(pod: &Pod) -> &str {
 }
 
 /// Whether all containers have ended for good, well or not.
-pub(crate) fn is_terminal(pod: &Pod) -> bool {
+pub fn is_terminal(pod: &Pod) -> bool {
     matches!(phase(pod), "Failed" | "Succeeded")
 }
 

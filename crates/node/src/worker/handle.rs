@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::Pod;
 use planner::Key;
-use planner::pod_actions::Record;
+use planner::pod_actions::{Record, is_terminal};
 use tokio::sync::{Notify, watch};
 
 use super::lock;
@@ -72,9 +72,7 @@ impl Handle {
 
     /// Whether the pod has Succeeded or Failed, and nothing of it runs any more.
     pub(crate) fn is_over(&self) -> bool {
-        let pod = self.pod();
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed")) && !self.records.borrow().iter().any(Record::is_alive)
+        is_terminal(&self.pod()) && !self.records.borrow().iter().any(Record::is_alive)
     }
 
     /// Whether a former pod of the same name still has processes.

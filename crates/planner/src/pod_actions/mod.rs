@@ -18,6 +18,7 @@ use crate::plan::Waiting;
 use crate::scheduler::Rejection;
 use crate::world::object_ref;
 
+pub use crate::pods::is_terminal;
 pub use restart::backoff_delay;
 pub use snapshot::{ContainerId, ImageState, ProbeState, Record, RecordState, Sandbox, Snapshot, Volumes};
 pub use status::ready_since;

@@ -181,8 +181,7 @@ impl<'a> Snapshot<'a> {
 
     /// The API says that it has Succeeded or Failed; it never runs again.
     pub(super) fn has_ended(&self) -> bool {
-        let phase = self.pod.status.as_ref().and_then(|s| s.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
+        crate::pods::is_terminal(self.pod)
     }
 
     /// What the API was told of a container last.
