@@ -37,9 +37,27 @@ pub struct Recorder {
     clock: Clock,
 }
 
+/// What one recorder has written.
+#[derive(Default)]
+struct Past {
+    /// By [`identity`].
+    known: HashMap<u64, Known>,
+    /// The moment in the name of the last event, in nanoseconds.
+    last: u64,
+}
+
 struct Known {
     name: String,
     count: u64,
+}
+
+impl Past {
+    /// The moment that an event is named by: each has its own, also where the clock stands still or goes back.
+    fn moment(&mut self, at: Timestamp) -> u64 {
+        let at = u64::try_from(at.as_nanosecond()).unwrap_or_default();
+        self.last = at.max(self.last + 1);
+        self.last
+    }
 }
 
 impl Recorder {
@@ -48,12 +66,12 @@ impl Recorder {
         let (queue, mut entries) = mpsc::channel::<Entry>(QUEUE);
         let source = json!({"component": component, "host": host});
         tokio::spawn(async move {
-            let mut known: HashMap<u64, Known> = HashMap::new();
+            let mut past = Past::default();
             while let Some(entry) = entries.recv().await {
-                if known.len() >= REMEMBERED {
-                    known.clear();
+                if past.known.len() >= REMEMBERED {
+                    past.known.clear();
                 }
-                if let Err(error) = write(&client, &source, &mut known, &entry).await {
+                if let Err(error) = write(&client, &source, &mut past, &entry).await {
                     tracing::debug!("event {} of {}: {error}", entry.reason, entry.about.name);
                 }
             }
@@ -76,17 +94,12 @@ impl Recorder {
     }
 }
 
-async fn write(
-    client: &Client,
-    source: &Value,
-    known: &mut HashMap<u64, Known>,
-    entry: &Entry,
-) -> Result<(), kube::Error> {
+async fn write(client: &Client, source: &Value, past: &mut Past, entry: &Entry) -> Result<(), kube::Error> {
     let id = identity(entry);
     let time = apimachinery::time::format_seconds(entry.at);
     let namespace = if entry.about.namespace.is_empty() { "default" } else { &entry.about.namespace };
     let collection = collection_path("v1", "Event", namespace).unwrap_or_default();
-    if let Some(seen) = known.get_mut(&id) {
+    if let Some(seen) = past.known.get_mut(&id) {
         seen.count += 1;
         let patch = json!({"count": seen.count, "lastTimestamp": time});
         match send_json(client, Method::PATCH, &format!("{collection}/{}", seen.name), &patch).await {
@@ -96,7 +109,7 @@ async fn write(
         }
     }
     // As upstream names events: the moment in the name is exact, the timestamps are whole seconds.
-    let name = event_name(&entry.about.name, u64::try_from(entry.at.as_nanosecond()).unwrap_or(id));
+    let name = event_name(&entry.about.name, past.moment(entry.at));
     let event = json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
@@ -110,7 +123,7 @@ async fn write(
         "count": 1, "firstTimestamp": time, "lastTimestamp": time,
     });
     send_json(client, Method::POST, &collection, &event).await?;
-    known.insert(id, Known { name, count: 1 });
+    past.known.insert(id, Known { name, count: 1 });
     Ok(())
 }
 

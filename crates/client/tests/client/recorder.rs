@@ -1,6 +1,8 @@
 //! Events: counted, in order, and named so that no two collide.
 
+use apimachinery::inject::Clock;
 use client::Recorder;
+use jiff::Timestamp;
 use planner::{EventType, ObjectRef};
 use serde_json::json;
 
@@ -35,6 +37,22 @@ async fn equal_events_are_counted_in_one_object() {
     assert_eq!(second.body["count"], 2);
     assert_eq!((third.method.as_str(), &third.body["message"]), ("POST", &json!("another")));
     assert_ne!(third.body["metadata"]["name"], name);
+}
+
+#[tokio::test]
+async fn events_of_one_moment_have_names_of_their_own() {
+    let mut api = Fake::new(accept);
+    let moment: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let recorder = Recorder::new(api.client.clone(), "kubelet", "here", Clock::new(move || moment));
+    for message in ["one", "another", "a third"] {
+        recorder.record(&about("db-0"), EventType::Normal, "Told", message);
+    }
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(api.next().await.body["metadata"]["name"].clone());
+    }
+    let named = |after: i64| format!("db-0.{:016x}", moment.as_nanosecond() as i64 + after);
+    assert_eq!(names, [named(0), named(1), named(2)]);
 }
 
 #[tokio::test]
