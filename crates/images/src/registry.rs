@@ -154,6 +154,7 @@ impl Repository {
         };
         let pulled = self.client.pull_manifest_raw(&remote, &self.auth, &ACCEPTED).await;
         let (bytes, _) = pulled.map_err(|error| fault(&error))?;
+        // oci-client has no limit of its own: all of it was in memory once.
         if bytes.len() as u64 > MAX_DOCUMENT {
             return Err(Fault::Bad(format!("its manifest has more than {MAX_DOCUMENT} bytes")));
         }

@@ -225,7 +225,7 @@ async fn a_bad_name_is_no_pull_at_all() {
 }
 
 #[tokio::test]
-async fn a_manifest_without_end_is_refused() {
+async fn a_manifest_that_is_too_large_is_refused() {
     // For the cryptographic provider that every client needs.
     let _registry = Registry::start();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
