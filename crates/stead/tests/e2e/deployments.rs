@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Home, Objects};
+use crate::harness::{Client, Home, Objects, is_ready};
 
 /// A web server that says its version.
 const SERVE: &str = "mkdir /www; echo $VERSION > /www/index.html; exec httpd -f -p 8080 -h /www";
@@ -28,12 +28,6 @@ fn web(strategy: Value) -> Value {
 /// One more at a time, and none fewer.
 fn careful() -> Value {
     json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}})
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    ready && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn uids(pods: &Objects<Pod>) -> BTreeSet<String> {

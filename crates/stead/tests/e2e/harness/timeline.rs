@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::PATIENCE;
+use super::{PATIENCE, is_ready};
 
 /// How often the watch is compared with a list while it catches up.
 const CATCH_UP: Duration = Duration::from_millis(100);
@@ -176,11 +176,9 @@ fn identity(pod: &Pod) -> (String, String) {
 }
 
 fn what_is(pod: &Pod) -> What {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
     if pod.metadata.deletion_timestamp.is_some() {
         What::Terminating
-    } else if ready {
+    } else if is_ready(pod) {
         What::Ready
     } else {
         What::Made

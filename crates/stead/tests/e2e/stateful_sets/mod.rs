@@ -16,10 +16,10 @@ mod words;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::harness::{Home, Objects};
+use crate::harness::{Home, Objects, condition, is_ready};
 
 /// Runs until it is told to end.
 const REST: &str = "trap 'exit 0' TERM; sleep 1000000 & wait";
@@ -99,14 +99,6 @@ fn versions(pods: &Objects<Pod>) -> BTreeMap<&str, &str> {
 
 fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
-}
-
-fn condition<'p>(pod: &'p Pod, kind: &str) -> Option<&'p PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none() && condition(pod, "Ready").is_some_and(|c| c.status == "True")
 }
 
 fn phase(pod: &Pod) -> &str {
