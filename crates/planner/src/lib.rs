@@ -33,6 +33,7 @@ pub mod endpoint_slice;
 pub mod explain;
 pub mod garbage_collector;
 pub mod namespace;
+mod numbers;
 mod objects;
 pub mod plan;
 pub mod pod_actions;

@@ -3,10 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::rollout::Rollout;
 use super::{reasons, status};
+use crate::numbers::time;
 use crate::objects::name;
 use crate::plan::Plan;
 
@@ -40,15 +40,10 @@ pub(super) fn progressing(rollout: &mut Rollout<'_>, holds: &str, reason: &str, 
     }
 }
 
-/// The API's times are whole seconds.
-fn whole(now: Timestamp) -> Option<Time> {
-    Timestamp::from_second(now.as_second()).ok().map(Time)
-}
-
 fn condition(kind: &str, holds: &str, reason: &str, message: String, now: Timestamp) -> DeploymentCondition {
     DeploymentCondition {
-        last_transition_time: whole(now),
-        last_update_time: whole(now),
+        last_transition_time: Some(time(now)),
+        last_update_time: Some(time(now)),
         message: Some(message),
         reason: Some(reason.to_owned()),
         status: holds.to_owned(),

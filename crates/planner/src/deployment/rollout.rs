@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use super::{reasons, revisions};
+use crate::numbers::{Rounded, share};
 use crate::objects::{guarded_patch, name};
 use crate::plan::{Action, EventType, Plan};
 use crate::replica_set::replicas;
@@ -122,10 +123,12 @@ impl<'w> Rollout<'w> {
             return (0, 0);
         }
         let rolling = self.spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-        let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref());
-        let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
-        let surge = share(surge, self.replicas(), 99);
-        let unavailable = share(unavailable, self.replicas(), 0);
+        let of_all = |value: &Option<IntOrString>, rounded: Rounded| -> i32 {
+            let number = value.as_ref().and_then(|value| share(value, self.replicas().into(), rounded));
+            i32::try_from(number.unwrap_or(0).max(0)).unwrap_or(i32::MAX)
+        };
+        let surge = rolling.map_or(0, |rolling| of_all(&rolling.max_surge, Rounded::Up));
+        let unavailable = rolling.map_or(0, |rolling| of_all(&rolling.max_unavailable, Rounded::Down));
         if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
     }
 
@@ -200,19 +203,6 @@ pub(super) fn is_recreate(deployment: &Deployment) -> bool {
     strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
 }
 
-/// The number, or the share of `total`; `round_up` is 99 to round up, 0 to round down.
-fn share(value: Option<&IntOrString>, total: i32, round_up: i64) -> i32 {
-    match value {
-        None => 0,
-        Some(IntOrString::Int(number)) => (*number).max(0),
-        Some(IntOrString::String(share)) => {
-            let percent: i64 = share.trim_end_matches('%').parse().unwrap_or(0);
-            let share = (percent.max(0).saturating_mul(total.into()).saturating_add(round_up)) / 100;
-            i32::try_from(share).unwrap_or(i32::MAX)
-        }
-    }
-}
-
 /// What a rollout changes of a ReplicaSet, as a merge patch.
 fn difference(held: &ReplicaSet, wanted: &ReplicaSet) -> Value {
     let mut patch = json!({"metadata": {}});
@@ -233,26 +223,4 @@ fn difference(held: &ReplicaSet, wanted: &ReplicaSet) -> Value {
         patch["spec"]["minReadySeconds"] = json!(after.min_ready_seconds);
     }
     patch
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_surge_is_rounded_up_and_unavailability_down() {
-        let check = |share_text: &str, total: i32, up: i32, down: i32| {
-            let value = IntOrString::String(share_text.to_owned());
-            let found = (share(Some(&value), total, 99), share(Some(&value), total, 0));
-            assert_eq!(found, (up, down), "{share_text} of {total}");
-        };
-        check("25%", 4, 1, 1);
-        check("25%", 3, 1, 0);
-        check("25%", 10, 3, 2);
-        check("0%", 7, 0, 0);
-        check("100%", 7, 7, 7);
-        check("150%", 3, 5, 4);
-        assert_eq!(share(Some(&IntOrString::Int(2)), 9, 99), 2);
-        assert_eq!(share(None, 9, 99), 0);
-    }
 }

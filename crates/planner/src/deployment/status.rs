@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::rollout::Rollout;
 use super::{conditions, revisions, waits};
+use crate::numbers::unless_zero;
 use crate::objects::guarded_patch;
 use crate::plan::{Action, Plan};
 use crate::world::to_value;
@@ -35,21 +36,16 @@ pub(super) fn counts(rollout: &Rollout<'_>) -> DeploymentStatus {
     let available = sum(|status| status.available_replicas);
     let updated = rollout.new.as_ref().map_or(0, |new| new.counts(|status| Some(status.replicas)));
     DeploymentStatus {
-        available_replicas: some(available),
+        available_replicas: unless_zero(available),
         collision_count: rollout.collision_count,
         conditions: None,
         observed_generation: rollout.deployment.metadata.generation,
-        ready_replicas: some(sum(|status| status.ready_replicas)),
-        replicas: some(sum(|status| Some(status.replicas))),
+        ready_replicas: unless_zero(sum(|status| status.ready_replicas)),
+        replicas: unless_zero(sum(|status| Some(status.replicas))),
         terminating_replicas: Some(sum(|status| status.terminating_replicas)),
-        unavailable_replicas: some((rollout.total() - available).max(0)),
-        updated_replicas: some(updated),
+        unavailable_replicas: unless_zero((rollout.total() - available).max(0)),
+        updated_replicas: unless_zero(updated),
     }
-}
-
-/// Upstream leaves these counts out when they are zero.
-fn some(count: i32) -> Option<i32> {
-    (count != 0).then_some(count)
 }
 
 /// Says what the rollout waits for.

@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
 
+use crate::numbers::{Rounded, count, share};
 use crate::objects::{controller_of, name, namespace, uid};
 use crate::world::{Object, World};
 
@@ -32,35 +34,27 @@ pub(super) fn expected(
     let (least, most) =
         spec.map_or((None, None), |spec| (spec.min_available.as_ref(), spec.max_unavailable.as_ref()));
     if let Some(most) = most {
-        let (count, unmanaged) = expected_scale(world, pods)?;
-        return Ok(Expected { pods: count, healthy: (count - scaled(most, count)?).max(0), unmanaged });
+        let (wanted, unmanaged) = expected_scale(world, pods)?;
+        return Ok(Expected { pods: wanted, healthy: (wanted - scaled(most, wanted)?).max(0), unmanaged });
     }
     match least {
         // A number needs no scale: who manages the pods does not matter.
         Some(IntOrString::Int(healthy)) => {
-            let pods = i32::try_from(pods.len()).unwrap_or(i32::MAX);
-            Ok(Expected { pods, healthy: *healthy, unmanaged: false })
+            Ok(Expected { pods: count(pods.len()), healthy: *healthy, unmanaged: false })
         }
         Some(share) => {
-            let (count, unmanaged) = expected_scale(world, pods)?;
-            Ok(Expected { pods: count, healthy: scaled(share, count)?, unmanaged })
+            let (wanted, unmanaged) = expected_scale(world, pods)?;
+            Ok(Expected { pods: wanted, healthy: scaled(share, wanted)?, unmanaged })
         }
         None => Ok(Expected::default()),
     }
 }
 
-/// The number, or the share of `total`, rounded up (`intstr.GetScaledValueFromIntOrPercent`).
+/// The number, or the share of `total`, rounded up.
 fn scaled(value: &IntOrString, total: i32) -> Result<i32, String> {
-    match value {
-        IntOrString::Int(number) => Ok(*number),
-        IntOrString::String(share) => {
-            let percent: Option<i64> = share.strip_suffix('%').and_then(|n| n.parse().ok());
-            let percent =
-                percent.ok_or_else(|| format!("invalid value for IntOrString: invalid type: {share:?}"))?;
-            let share = (percent * i64::from(total) + 99).div_euclid(100);
-            Ok(i32::try_from(share).unwrap_or(i32::MAX))
-        }
-    }
+    let number = share(value, total.into(), Rounded::Up)
+        .ok_or_else(|| format!("invalid value for IntOrString: invalid type: {}", json!(value)))?;
+    Ok(i32::try_from(number).unwrap_or(i32::MAX))
 }
 
 /// The sum of what the pods' controllers want, and whether there are pods without one (`getExpectedScale`).
@@ -101,7 +95,7 @@ fn scale(world: &World, namespace: &str, controller: &OwnerReference) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -147,16 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_rounded_up() {
+    fn shares_are_rounded_up_and_what_is_none_is_told() {
         let check = |value: IntOrString, total: i32, expect: Result<i32, String>| {
             assert_eq!(scaled(&value, total), expect, "{value:?} of {total}");
         };
         check(IntOrString::Int(2), 7, Ok(2));
-        check(IntOrString::String("50%".into()), 7, Ok(4));
         check(IntOrString::String("34%".into()), 3, Ok(2));
-        check(IntOrString::String("100%".into()), 3, Ok(3));
-        check(IntOrString::String("1%".into()), 0, Ok(0));
-        check(IntOrString::String("0%".into()), 9, Ok(0));
         let refusal = "invalid value for IntOrString: invalid type: \"many\"".to_owned();
         check(IntOrString::String("many".into()), 3, Err(refusal));
     }

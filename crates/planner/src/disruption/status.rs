@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::counts::{self, Expected};
 use super::{reasons, selected};
+use crate::numbers::{count, time};
 use crate::objects::{is_terminating, name, namespace};
 use crate::plan::{Action, EventType, Plan};
 use crate::pods::is_ready;
@@ -123,7 +124,7 @@ fn synced(
     let is_healthy = |pod: &&&Arc<Pod>| {
         !is_terminating(&pod.metadata) && !evicted.expected.contains_key(name(&pod.metadata)) && is_ready(pod)
     };
-    let healthy = i32::try_from(pods.iter().filter(is_healthy).count()).unwrap_or(i32::MAX);
+    let healthy = count(pods.iter().filter(is_healthy).count());
     // Without any pod nothing is allowed, for the first ones may come before this is looked at again.
     let allowed = if expected.pods <= 0 { 0 } else { healthy.saturating_sub(expected.healthy).max(0) };
     let (status, reason) = match allowed {
@@ -168,7 +169,7 @@ fn conditions(
         reason: reason.to_owned(),
         message: message.to_owned(),
         observed_generation,
-        last_transition_time: since.unwrap_or(Time(now)),
+        last_transition_time: since.unwrap_or_else(|| time(now)),
     };
     match held {
         Some(held) => *held = condition,

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, HostIP, PodCondition, PodIP, PodStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::numbers::time;
 use crate::scheduler::Rejection;
 
 use super::containers::{is_initialized, will_restart};
@@ -86,11 +86,6 @@ pub(super) fn deadline(snapshot: &Snapshot<'_>) -> Option<Timestamp> {
 pub fn ready_since(status: &PodStatus) -> Option<Timestamp> {
     let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready" && c.status == "True")?;
     ready.last_transition_time.as_ref().map(|t| t.0)
-}
-
-/// The API's times have whole seconds: what comes back from it must equal what was sent.
-fn time(at: Timestamp) -> Time {
-    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
 }
 
 /// `getPhase` of upstream's kubelet.

@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::View;
+use crate::numbers::{self, unless_zero};
 use crate::objects::{is_terminating, label};
 use crate::plan::{Action, Plan};
 use crate::pods::{is_ready, is_terminal};
@@ -22,7 +23,8 @@ pub(super) fn do_plan_status(view: &View<'_>, plan: &mut Plan) {
 }
 
 fn status(view: &View<'_>) -> ReplicaSetStatus {
-    let count = |counts: &dyn Fn(&Pod) -> bool| number(view.active().filter(|pod| counts(pod)).count());
+    let count =
+        |counts: &dyn Fn(&Pod) -> bool| numbers::count(view.active().filter(|pod| counts(pod)).count());
     let template = view.set.spec.as_ref().and_then(|spec| spec.template.as_ref());
     let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
     let is_fully_labeled =
@@ -30,21 +32,12 @@ fn status(view: &View<'_>) -> ReplicaSetStatus {
     let is_available = |pod: &Pod| view.available_in(pod).is_some_and(|rest| rest.is_zero());
     let terminating = view.pods.iter().filter(|pod| is_terminating(&pod.metadata) && !is_terminal(pod));
     ReplicaSetStatus {
-        available_replicas: some(count(&is_available)),
+        available_replicas: unless_zero(count(&is_available)),
         conditions: view.set.status.as_ref().and_then(|status| status.conditions.clone()),
-        fully_labeled_replicas: some(count(&is_fully_labeled)),
+        fully_labeled_replicas: unless_zero(count(&is_fully_labeled)),
         observed_generation: view.set.metadata.generation,
-        ready_replicas: some(count(&is_ready)),
+        ready_replicas: unless_zero(count(&is_ready)),
         replicas: count(&|_| true),
-        terminating_replicas: Some(number(terminating.count())),
+        terminating_replicas: Some(numbers::count(terminating.count())),
     }
-}
-
-fn number(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-/// Upstream leaves these counts out when they are zero.
-fn some(count: i32) -> Option<i32> {
-    (count != 0).then_some(count)
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{View, reasons as waits};
+use crate::numbers::time;
 use crate::objects::{is_terminating, name};
 use crate::plan::{Action, Plan, Waiting};
 use crate::pods::{has_failed_before, is_ready, stuck};
@@ -106,8 +106,7 @@ fn condition(kind: &str, standing: Standing, now: Timestamp) -> StatefulSetCondi
         status: if standing.holds { "True" } else { "False" }.to_owned(),
         reason: Some(standing.reason),
         message: Some(standing.message).filter(|message| !message.is_empty()),
-        // The API's times are whole seconds.
-        last_transition_time: Timestamp::from_second(now.as_second()).ok().map(Time),
+        last_transition_time: Some(time(now)),
     }
 }
 

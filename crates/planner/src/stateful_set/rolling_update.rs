@@ -3,12 +3,12 @@
 
 use apimachinery::annotations::PAUSED;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::identity::{pod_revision, revision_label};
 use super::scale::do_plan_deletion;
 use super::storage::storage_matches;
 use super::{Replica, View, reasons, wait_for_pod};
+use crate::numbers::{Rounded, share};
 use crate::objects::is_terminating;
 use crate::plan::Plan;
 use crate::pods::{is_available, is_terminal, stuck};
@@ -62,15 +62,8 @@ fn is_outdated(view: &View<'_, '_>, pod: &Pod) -> bool {
 fn max_unavailable(view: &View<'_, '_>) -> i64 {
     let strategy = view.snapshot.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
     let wanted = strategy.and_then(|s| s.rolling_update.as_ref()?.max_unavailable.as_ref());
-    let count = match wanted {
-        Some(IntOrString::Int(count)) => (*count).into(),
-        Some(IntOrString::String(percent)) => {
-            let percent: i64 = percent.trim_end_matches('%').parse().unwrap_or(0);
-            view.ordinals.count().saturating_mul(percent) / 100
-        }
-        None => 1,
-    };
-    count.max(1)
+    let share = wanted.and_then(|wanted| share(wanted, view.ordinals.count(), Rounded::Down));
+    share.unwrap_or(1).max(1)
 }
 
 /// Says for which pod an update waits.

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::identity::{pod_revision, revision_label};
 use super::{View, conditions};
+use crate::numbers::{self, unless_zero};
 use crate::objects::is_terminating;
 use crate::plan::{Action, EventType, Plan};
 use crate::pods::{is_available, is_running_and_ready};
@@ -35,9 +36,7 @@ pub(super) fn do_plan_status(view: &View<'_, '_>, plan: &mut Plan) {
 fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
     let set = view.snapshot.set;
     let pods = &view.snapshot.pods;
-    let count = |counts: &dyn Fn(&Pod) -> bool| {
-        i32::try_from(pods.iter().filter(|pod| counts(pod)).count()).unwrap_or(i32::MAX)
-    };
+    let count = |counts: &dyn Fn(&Pod) -> bool| numbers::count(pods.iter().filter(|pod| counts(pod)).count());
     let of_revision = |revision: &str| {
         let label = revision_label(revision);
         count(&|pod| !is_terminating(&pod.metadata) && pod_revision(pod) == label)
@@ -55,18 +54,13 @@ fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
     StatefulSetStatus {
         observed_generation: set.metadata.generation,
         replicas: all,
-        ready_replicas: some(ready),
+        ready_replicas: unless_zero(ready),
         available_replicas: Some(count(&|pod| is_available(pod, view.min_ready_seconds(), view.now))),
-        current_replicas: some(of_revision(current)),
-        updated_replicas: some(updated),
+        current_replicas: unless_zero(of_revision(current)),
+        updated_replicas: unless_zero(updated),
         current_revision: Some(current.to_owned()),
         update_revision: Some(update.to_owned()),
         collision_count: Some(view.revisions.collision_count),
         conditions: Some(conditions::conditions(view, plan)),
     }
-}
-
-/// Upstream leaves these counts out when they are zero.
-fn some(count: i32) -> Option<i32> {
-    (count != 0).then_some(count)
 }
