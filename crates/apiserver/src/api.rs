@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
-use registry::{Scope, Subresource};
+use registry::Subresource;
 use serde_json::Value;
 use store::Store;
 use tokio::sync::Mutex;
@@ -106,19 +106,7 @@ impl ApiServer {
     /// When the store fails.
     pub async fn bootstrap(&self) -> Result<(), Status> {
         for object in registry::bootstrap_objects(self.service_cidr()) {
-            let said = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
-            let kind = registry::by_gvk(&said("apiVersion"), &said("kind"))
-                .ok_or_else(|| Status::internal(format!("no kind for the bootstrap object {object}")))?;
-            let namespace = match kind.scope {
-                Scope::Cluster => String::new(),
-                Scope::Namespaced => object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned(),
-            };
-            let target = Target { kind, namespace, name: String::new(), subresource: None };
-            match self.make(&target, object, false, &Author::Server, &mut Vec::new()).await {
-                Ok(_) => {}
-                Err(status) if status.reason == "AlreadyExists" => {}
-                Err(status) => return Err(status),
-            }
+            self.make_own(&own_target(&object)?, object).await?;
         }
         Ok(())
     }
@@ -130,14 +118,11 @@ impl ApiServer {
     /// When the store fails.
     pub async fn publish_root_ca(&self, pem: &str) -> Result<(), Status> {
         let object = registry::bootstrap::root_ca(pem);
-        let kind = registry::by_gvk("v1", "ConfigMap").ok_or_else(Status::no_such_path)?;
-        let namespace = object.namespace().to_owned();
-        let target = Target { kind, namespace, name: object.name().to_owned(), subresource: None };
-        let (author, warnings) = (&Author::Server, &mut Vec::new());
-        match self.make(&target, object.clone(), false, author, warnings).await {
-            Err(status) if status.reason == "AlreadyExists" => {}
-            made => return made.map(drop),
+        let target = own_target(&object)?;
+        if self.make_own(&target, object.clone()).await? {
+            return Ok(());
         }
+        let (author, warnings) = (&Author::Server, &mut Vec::new());
         let update = Update { target: &target, part: Part::Main, dry_run: false, author, warnings };
         let renew = |old: &Value, _: &mut Vec<String>| {
             let mut new = old.clone();
@@ -145,6 +130,14 @@ impl ApiServer {
             Ok(new)
         };
         self.update(update, renew).await.map(drop)
+    }
+
+    /// Makes an object that the server itself needs; `false` when it is there already.
+    async fn make_own(&self, target: &Target, object: Value) -> Result<bool, Status> {
+        match self.make(target, object, false, &Author::Server, &mut Vec::new()).await {
+            Err(status) if status.reason == "AlreadyExists" => Ok(false),
+            made => made.map(|_| true),
+        }
     }
 
     /// Ends all watches and log streams, so that connections can close.
@@ -312,6 +305,15 @@ where
             Ok(api.answer(route, request).await)
         })
     }
+}
+
+/// Where an object that the registry has written down belongs.
+fn own_target(object: &Value) -> Result<Target, Status> {
+    let said = |field: &str| object[field].as_str().unwrap_or_default();
+    let kind = registry::by_gvk(said("apiVersion"), said("kind"))
+        .ok_or_else(|| Status::internal(format!("no kind for the object {object}")))?;
+    let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+    Ok(Target { kind, namespace, name, subresource: None })
 }
 
 fn admit(user: &UserInfo, method: &Method, path: &str) -> Result<Route, Status> {
