@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::api::Request;
 use crate::content;
+use crate::ownership;
 
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
@@ -38,8 +39,9 @@ enum Form {
 }
 
 impl Patch {
-    /// Reads the body. 415 for other types of patches, 400 for what is no JSON.
+    /// Reads the body. 415 for other types of patches, 400 for what is no JSON, 422 for who forces one.
     pub(crate) fn from_request(request: &Request) -> Result<Self, Status> {
+        ownership::refuse_force(request)?;
         let form = match content::media_type(&request.headers) {
             JSON => Form::Json,
             MERGE => Form::Merge,

@@ -9,7 +9,7 @@ use crate::api::{ApiServer, Request};
 use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
-use crate::ownership::{self, Author};
+use crate::ownership::Author;
 use crate::patching::{self, Patch};
 use crate::respond::Answer;
 use crate::route::Target;
@@ -30,7 +30,6 @@ pub(crate) async fn patch_part(
         return super::apply::apply(api, request, target, part).await;
     }
     let options = WriteOptions::from_request(request)?;
-    ownership::refuse_force(request)?;
     let author = Author::of(request)?;
     let patch = Patch::from_request(request)?;
     let mut warnings = Vec::new();

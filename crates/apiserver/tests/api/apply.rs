@@ -109,7 +109,10 @@ async fn an_apply_must_say_who_applies_and_what() {
     let long = format!("fieldManager={}", "x".repeat(129));
     api.apply(ONE, &long, data(&json!({}))).await.refused(422);
     let merge = api.patch("merge", &format!("{ONE}?force=true"), &json!({})).await.refused(422);
-    assert!(merge.ends_with("force: Forbidden: may not be specified for non-apply patch"), "{merge}");
+    let forbidden = "force: Forbidden: may not be specified for non-apply patch";
+    assert!(merge.ends_with(forbidden), "{merge}");
+    let scale = api.patch("merge", &format!("{SETS}/sample/scale?force=true"), &json!({})).await.refused(422);
+    assert!(scale.ends_with(forbidden), "{scale}");
     for (body, expect) in [
         (
             "apiVersion: v2\nkind: ConfigMap",
