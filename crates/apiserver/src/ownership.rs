@@ -145,12 +145,12 @@ pub(crate) fn forget_mere_times(new: &mut Value, old: &Value) {
     }
 }
 
-/// Whether it is kept who owns what. Not in events and leases, and not in the statuses that stead tells several
-/// times a second, unless somebody else says something in them: nobody ever asks, and it would double their cost.
+/// Whether it is kept who owns what. Not in events and leases, and not in the statuses that stead itself tells most
+/// often, unless somebody else says something in them: those would cost most, and nobody asks whose they are.
 fn is_kept(kind: &Kind, part: Part, kept: Option<&Value>) -> bool {
     let others_tell = || {
-        let entries = kept.and_then(Value::as_array).into_iter().flatten();
-        entries.into_iter().any(|entry| entry["subresource"] == route::path_word(Subresource::Status))
+        let mut entries = kept.and_then(Value::as_array).into_iter().flatten();
+        entries.any(|entry| entry["subresource"] == route::path_word(Subresource::Status))
     };
     !kind.ephemeral && (part != Part::Status || !kind.late_status || others_tell())
 }
