@@ -1,6 +1,8 @@
 //! Evictions: who is asked, what it costs, and how it is refused.
 
 use apimachinery::patch::merge;
+use apiserver::Body;
+use http::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde_json::{Value, json};
 
@@ -42,6 +44,12 @@ fn eviction(options: &Value) -> Value {
 
 async fn evict(api: &Harness, options: Value) -> Reply {
     api.post(&format!("{PODS}/p/eviction"), &eviction(&options)).await
+}
+
+/// An eviction's answer with its headers.
+async fn raw_eviction(api: &Harness) -> Response<Body> {
+    let json = [(CONTENT_TYPE.as_str(), "application/json")];
+    api.raw("POST", &format!("{PODS}/p/eviction"), &json, eviction(&json!({})).to_string()).await
 }
 
 async fn budget(api: &Harness) -> Value {
@@ -94,14 +102,7 @@ async fn an_eviction_is_paid_for_by_its_budget_until_that_allows_no_more() {
 async fn a_budget_that_allows_nothing_refuses_with_its_cause() {
     let api = with_pod().await;
     with_budget(&api, "db", &json!({"status": {"currentHealthy": 2, "disruptionsAllowed": 0}})).await;
-    let answer = api
-        .raw(
-            "POST",
-            &format!("{PODS}/p/eviction"),
-            &[(CONTENT_TYPE.as_str(), "application/json")],
-            eviction(&json!({})).to_string(),
-        )
-        .await;
+    let answer = raw_eviction(&api).await;
     assert!(!answer.headers().contains_key(RETRY_AFTER), "nobody knows when");
     let refusal = evict(&api, json!({})).await.expect(429);
     assert_eq!(refusal["reason"], "TooManyRequests");
@@ -118,14 +119,7 @@ async fn a_budget_that_the_controller_has_not_seen_asks_to_come_back() {
     let api = with_pod().await;
     with_budget(&api, "db", &json!({})).await;
     api.patch("merge", &format!("{BUDGETS}/db"), &json!({"spec": {"maxUnavailable": 2}})).await.expect(200);
-    let answer = api
-        .raw(
-            "POST",
-            &format!("{PODS}/p/eviction"),
-            &[(CONTENT_TYPE.as_str(), "application/json")],
-            eviction(&json!({})).to_string(),
-        )
-        .await;
+    let answer = raw_eviction(&api).await;
     assert_eq!(
         (answer.status().as_u16(), &answer.headers()[RETRY_AFTER]),
         (429, &"10".parse().expect("a header"))
