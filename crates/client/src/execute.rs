@@ -169,28 +169,25 @@ impl Executor {
 
     async fn expect_gone(&self, target: &ObjectRef) -> Result<(), ExecuteError> {
         match self.look(target).await? {
-            Some(object) if object.uid() == target.uid => {
+            Some(uid) if uid == target.uid => {
                 Err(ExecuteError::StillThere(format!("{} {}/{}", target.kind, target.namespace, target.name)))
             }
             _ => Ok(()),
         }
     }
 
-    /// Reads an object, and lets the informers know of it; `None` when there is none of this name.
-    async fn look(&self, target: &ObjectRef) -> Result<Option<Value>, ExecuteError> {
-        let path = object_path(target, Part::Whole).ok_or_else(|| unknown_kind(target))?;
-        let failed = |source| ExecuteError::Api {
-            doing: "look for",
-            what: format!("{} {}/{}", target.kind, target.namespace, target.name),
-            source,
-        };
-        match send_json(&self.client, Method::GET, &path, &Value::Null).await {
+    /// Reads an object, and lets the informers know of it; answers with its uid, `None` when there is none of this
+    /// name.
+    async fn look(&self, target: &ObjectRef) -> Result<Option<String>, ExecuteError> {
+        let path = object_path(target, Part::Whole);
+        match self.ask("look for", target, Method::GET, path, &Value::Null).await {
             Ok(object) => {
-                self.informers.observe(object.clone());
-                Ok(Some(object))
+                let uid = object.uid().to_owned();
+                self.informers.observe(object);
+                Ok(Some(uid))
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
