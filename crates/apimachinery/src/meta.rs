@@ -10,6 +10,8 @@ pub trait ObjectExt {
     fn meta_mut(&mut self) -> &mut Map<String, Value>;
     /// A map of strings inside `metadata` (`labels`, `annotations`) by key.
     fn meta_map(&self, field: &str) -> Option<&Map<String, Value>>;
+    /// `metadata.ownerReferences`.
+    fn owner_references(&self) -> &[Value];
 
     /// `metadata.name`.
     fn name(&self) -> &str {
@@ -34,6 +36,11 @@ pub trait ObjectExt {
     /// The annotation `key`.
     fn annotation(&self, key: &str) -> Option<&str> {
         self.meta_map("annotations")?.get(key)?.as_str()
+    }
+    /// The uid of the owner that controls the object; empty when none does.
+    fn controller_uid(&self) -> &str {
+        let controller = self.owner_references().iter().find(|owner| owner["controller"] == true);
+        controller.and_then(|owner| owner["uid"].as_str()).unwrap_or_default()
     }
     /// Whether `metadata.deletionTimestamp` is set.
     fn is_terminating(&self) -> bool {
@@ -61,5 +68,25 @@ impl ObjectExt for Value {
 
     fn meta_map(&self, field: &str) -> Option<&Map<String, Value>> {
         self.get("metadata")?.get(field)?.as_object()
+    }
+
+    fn owner_references(&self) -> &[Value] {
+        let owners = self.get("metadata").and_then(|meta| meta.get("ownerReferences"));
+        owners.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_many_owners_one_controls() {
+        let owners = json!([{"uid": "a"}, {"uid": "b", "controller": true}]);
+        let owned = json!({"metadata": {"ownerReferences": owners}});
+        assert_eq!((owned.owner_references().len(), owned.controller_uid()), (2, "b"));
+        assert_eq!((Value::Null.owner_references().len(), Value::Null.controller_uid()), (0, ""));
     }
 }

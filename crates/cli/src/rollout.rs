@@ -124,11 +124,7 @@ fn condition<'s>(set: &'s Value, kind: &str) -> Option<&'s Value> {
 
 /// The set's own revisions, the oldest first.
 pub(crate) fn history(set: &Value, revisions: Vec<Value>) -> Vec<Value> {
-    let owned = |revision: &Value| {
-        let owners =
-            revision["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
-        owners.iter().any(|owner| owner["controller"] == true && owner["uid"] == set["metadata"]["uid"])
-    };
+    let owned = |revision: &Value| revision.controller_uid() == set.uid();
     let mut own: Vec<Value> = revisions.into_iter().filter(owned).collect();
     own.sort_by_key(number);
     own

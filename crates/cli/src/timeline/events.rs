@@ -6,7 +6,7 @@ use planner::stateful_set::conditions;
 use serde_json::Value;
 
 use super::objects::{because, stalled};
-use super::{Moment, Rank, Step, spoken};
+use super::{Moment, Rank, Step, spoken, text};
 use crate::describe;
 
 /// The first occurrence, and the last one when there were several.
@@ -44,11 +44,10 @@ fn moment_of_name(name: &str) -> Option<Moment> {
 /// To whom what happened.
 fn sentence(event: &Value) -> (String, String, Rank) {
     let about = &event["involvedObject"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (reason, message) = (text(&event["reason"]), text(&event["message"]));
-    let who = spoken(&text(&about["kind"]), &text(&about["name"]));
+    let who = spoken(text(&about["kind"]), text(&about["name"]));
     let words: Vec<&str> = message.split(' ').collect();
-    match (reason.as_str(), words.as_slice()) {
+    match (reason, words.as_slice()) {
         // The StatefulSet controller tells what it did to others: it is their story.
         ("SuccessfulCreate", ["create", "Pod", pod, "in", ..]) => {
             return (spoken("Pod", pod), "created".to_owned(), Rank::Created);
@@ -67,18 +66,18 @@ fn sentence(event: &Value) -> (String, String, Rank) {
         }
         // Its condition tells it, too.
         (conditions::STALLED, _) if about["kind"] == "StatefulSet" => {
-            return (who, stalled(&message), Rank::Condition);
+            return (who, stalled(message), Rank::Condition);
         }
         _ => {}
     }
-    let rank = match reason.as_str() {
+    let rank = match reason {
         "Pulling" | "Pulled" | "Created" => Rank::Prepared,
         "Killing" => Rank::ToldToStop,
         "BackOff" => Rank::After,
         _ => Rank::Said,
     };
-    let said = because(&message);
-    let what = match said.strip_prefix(": ").filter(|said| said.starts_with(&reason)) {
+    let said = because(message);
+    let what = match said.strip_prefix(": ").filter(|said| said.starts_with(reason)) {
         Some(said) => said.to_owned(),
         None => format!("{reason}{said}"),
     };
@@ -88,7 +87,7 @@ fn sentence(event: &Value) -> (String, String, Rank) {
 
 /// The container that an event is about: by its field (`spec.containers{db}`), or by the message's last word.
 fn container_of<'a>(event: &'a Value, words: &[&'a str]) -> Option<&'a str> {
-    let field = event["involvedObject"]["fieldPath"].as_str().unwrap_or_default();
+    let field = text(&event["involvedObject"]["fieldPath"]);
     let by_field = field.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
     by_field.or(match words {
         ["Started", "container", container] => Some(*container),

@@ -4,6 +4,8 @@ use apimachinery::meta::ObjectExt;
 use planner::stateful_set::parent_and_ordinal;
 use serde_json::Value;
 
+use super::{list, text};
+
 /// An object, there or not, whose story is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Family {
@@ -32,7 +34,6 @@ impl Family {
     /// Learns from the object what belongs to it. What it once had stays in the family.
     pub(crate) fn learn(&mut self, object: &Value) {
         object.uid().clone_into(&mut self.uid);
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         for volume in list(&object["spec"]["volumes"]) {
             let claim = volume["persistentVolumeClaim"]["claimName"].as_str();
             self.claims.extend(claim.map(str::to_owned));
@@ -48,8 +49,8 @@ impl Family {
 
     /// Whether the object's past is a part of the story.
     pub(crate) fn has(&self, object: &Value) -> bool {
-        let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_owned = !self.uid.is_empty() && owners.iter().any(|owner| owner["uid"] == *self.uid);
+        let is_owned =
+            !self.uid.is_empty() && object.owner_references().iter().any(|owner| owner["uid"] == *self.uid);
         let is_claim = object["kind"] == "PersistentVolumeClaim" && self.has_claim(object.name());
         self.is_head(object) || is_owned || is_claim
     }
@@ -57,8 +58,8 @@ impl Family {
     /// Whether an event is: also one about a pod of the set that is gone by now.
     pub(crate) fn has_event(&self, event: &Value) -> bool {
         let about = &event["involvedObject"];
-        let name = about["name"].as_str().unwrap_or_default();
-        match about["kind"].as_str().unwrap_or_default() {
+        let name = text(&about["name"]);
+        match text(&about["kind"]) {
             kind if kind == self.kind && name == self.name => true,
             "Pod" => self.has_pod(name),
             "PersistentVolumeClaim" => self.has_claim(name),
@@ -68,8 +69,7 @@ impl Family {
 
     /// A set tells about its pods and claims: of those only what the story is about is a part of it.
     fn tells_of_member(&self, event: &Value) -> bool {
-        let message = event["message"].as_str().unwrap_or_default();
-        match message.split(' ').collect::<Vec<_>>().as_slice() {
+        match text(&event["message"]).split(' ').collect::<Vec<_>>().as_slice() {
             ["create" | "delete", "Pod", pod, "in", ..] => self.kind == "Pod" && *pod == self.name,
             ["create", "Claim", claim, "Pod", ..] => {
                 self.has_claim(claim) || (self.kind == "PersistentVolumeClaim" && *claim == self.name)

@@ -114,6 +114,14 @@ impl Step {
     }
 }
 
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
 /// How people call an object: by its kind's short name where the kind's own is long (`pvc/data-db-0`).
 pub(crate) fn spoken(kind: &str, name: &str) -> String {
     const LONG: usize = 12;

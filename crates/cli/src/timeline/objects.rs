@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use planner::stateful_set::conditions;
 use serde_json::Value;
 
-use super::{Moment, Rank, Step, spoken};
+use super::{Moment, Rank, Step, list, spoken, text};
 
 /// Conditions that others say better, or that every pod passes at once.
 const UNTOLD: &[&str] = &["PodReadyToStartContainers"];
@@ -26,7 +26,7 @@ pub(super) fn steps(object: &Value) -> Vec<Step> {
         told.condition(object, condition, created);
     }
     for (lists, rest) in [(["initContainerStatuses"].as_slice(), "Initialized"), (CONTAINERS, "")] {
-        for status in lists.iter().flat_map(|list| list_of(&object["status"][*list])) {
+        for status in lists.iter().flat_map(|field| list(&object["status"][*field])) {
             told.container(text(&status["name"]), &status["lastState"]);
             told.container(text(&status["name"]), &status["state"]);
         }
@@ -44,16 +44,8 @@ pub(super) fn steps(object: &Value) -> Vec<Step> {
 /// The statuses of containers that run beside each other.
 const CONTAINERS: &[&str] = &["containerStatuses", "ephemeralContainerStatuses"];
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn list_of(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
 fn held_conditions(object: &Value, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Value> {
-    let all = list_of(&object["status"]["conditions"]).iter();
+    let all = list(&object["status"]["conditions"]).iter();
     all.filter(move |condition| wanted(text(&condition["type"])))
 }
 
@@ -91,7 +83,7 @@ impl Told {
         let moment = Moment::read(&condition["lastTransitionTime"]);
         let is_untold = UNTOLD.contains(&kind)
             // Nobody waits for init containers where there are none.
-            || (kind == "Initialized" && list_of(&object["status"]["initContainerStatuses"]).is_empty())
+            || (kind == "Initialized" && list(&object["status"]["initContainerStatuses"]).is_empty())
             // It goes with Ready, unless a readiness gate is closed.
             || (kind == "ContainersReady"
                 && held_conditions(object, |kind| kind == "Ready").any(|ready| ready["status"] == condition["status"]))

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::{list, text};
+
 /// What became of an object between two looks at it.
 pub(super) fn changes(before: &Value, now: &Value) -> Vec<String> {
     match now["kind"].as_str() {
@@ -12,7 +14,7 @@ pub(super) fn changes(before: &Value, now: &Value) -> Vec<String> {
 }
 
 fn bound(claim: &Value) -> Vec<String> {
-    let volume = claim["spec"]["volumeName"].as_str().unwrap_or_default();
+    let volume = text(&claim["spec"]["volumeName"]);
     match claim["status"]["phase"].as_str() {
         Some("Bound") => vec![format!("bound to {volume}")],
         Some("Lost") => vec![format!("Lost: volume {volume} is gone")],
@@ -24,7 +26,7 @@ fn bound(claim: &Value) -> Vec<String> {
 fn probes(before: &Value, now: &Value) -> Vec<String> {
     let mut told = Vec::new();
     for container in list(&now["spec"]["containers"]).iter().chain(list(&now["spec"]["initContainers"])) {
-        let name = container["name"].as_str().unwrap_or_default();
+        let name = text(&container["name"]);
         let (old, new) = (status(before, name), status(now, name));
         // Another run begins anew.
         if !new["state"]["running"].is_object() || old["containerID"] != new["containerID"] {
@@ -39,10 +41,6 @@ fn probes(before: &Value, now: &Value) -> Vec<String> {
         }
     }
     told
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn status<'p>(pod: &'p Value, container: &str) -> &'p Value {

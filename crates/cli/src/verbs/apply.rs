@@ -119,6 +119,7 @@ impl Apply {
         let operation = if is_same { "unchanged" } else { "configured" };
         self.report.done(session, &placed.resource, &patched, operation)
     }
+
     async fn on_server(&self, session: &Session, placed: &Placed) -> Result<(), Error> {
         let url = placed
             .url()

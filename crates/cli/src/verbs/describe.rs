@@ -77,7 +77,7 @@ async fn subject(session: &Session, found: Found, show_events: bool) -> Result<S
     match resource.type_name().as_str() {
         "statefulset.apps" => {
             let mut pods = list("pods", &namespace, Filters::default()).await?;
-            pods.retain(|pod| is_controlled_by(pod, object.uid()));
+            pods.retain(|pod| pod.controller_uid() == object.uid());
             subject.pods = pods;
         }
         "persistentvolumeclaim" => {
@@ -104,11 +104,6 @@ async fn subject(session: &Session, found: Found, show_events: bool) -> Result<S
     }
     subject.object = object;
     Ok(subject)
-}
-
-fn is_controlled_by(pod: &Value, uid: &str) -> bool {
-    let owners = pod["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
-    owners.iter().any(|owner| owner["controller"] == true && owner["uid"] == uid)
 }
 
 fn uses(pod: &Value, claim: &str) -> bool {

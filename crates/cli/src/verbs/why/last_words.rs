@@ -18,8 +18,7 @@ pub(super) async fn add(session: &Session, namespace: Option<&str>, target: &Val
     let Ok(resource) = session.resource("pods").await else { return };
     // Those that are asked about come first: the number of logs is limited.
     let is_asked_about = |pod: &Value| {
-        let owners = pod["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
-        pod.uid() == target.uid() || owners.iter().any(|owner| owner["uid"] == *target.uid())
+        pod.uid() == target.uid() || pod.owner_references().iter().any(|owner| owner["uid"] == *target.uid())
     };
     let is_near = |pod: &Value| namespace.is_none_or(|namespace| pod.namespace() == namespace);
     let mut order: Vec<usize> = (0..pods.len()).filter(|index| is_near(&pods[*index])).collect();
