@@ -171,7 +171,7 @@ impl Pod {
     }
 }
 
-/// In one go: a search asks some ten million times, and the derived way takes a step for every byte.
+/// In one go: all searches together ask some ten million times, and the derived way takes a step for every byte.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let pods = self.pods.iter().map(|pod| match pod {
