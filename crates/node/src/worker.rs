@@ -202,11 +202,12 @@ impl Worker {
         };
         self.tell_obstacles(&pod, &plan.status);
         let written = self.write_status(&pod, &plan.status).await;
-        let going = self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some();
         // The status is where a run's end is remembered: nothing is removed or begun that it does not tell
         // of. The end of a pod does not wait for that.
         match written {
-            Err(StepError::Failed(why)) if going => tracing::warn!(pod = %self.handle.key.name, "{why}"),
+            Err(StepError::Failed(why)) if self.is_going(&pod) => {
+                tracing::warn!(pod = %self.handle.key.name, "{why}")
+            }
             other => other?,
         }
         self.handle.set_looked();
@@ -215,6 +216,11 @@ impl Worker {
         }
         let planned = plan.requeue_after.map(SignedDuration::unsigned_abs);
         Ok(Step::Wait(planned.into_iter().chain(self.next_retry()).min()))
+    }
+
+    /// Whether the pod, as seen, is being deleted, or has gone from the API since.
+    fn is_going(&self, pod: &Pod) -> bool {
+        self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some()
     }
 
     /// When something that failed is due to be tried again.

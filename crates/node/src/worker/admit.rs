@@ -12,11 +12,10 @@ impl Worker {
     /// is not asked about: nothing of it is begun.
     pub(super) fn admit(&self, pod: &Pod) -> Verdict {
         let is_over = self.handle.is_over();
-        let going = self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some();
         if is_over {
             self.host.admission.release(&self.handle.uid);
         }
-        if going || is_over || self.handle.has_predecessor() {
+        if self.is_going(pod) || is_over || self.handle.has_predecessor() {
             return Verdict::Taken;
         }
         if let Some(verdict) = lock(&self.state).verdict.clone() {

@@ -195,7 +195,7 @@ impl Worker {
     /// that end last, nobody asks whether it lives.
     pub(super) fn start_probers(&self, pod: &Arc<Pod>) {
         self.start_missing_probers(pod);
-        if self.handle.is_removed() || pod.metadata.deletion_timestamp.is_some() {
+        if self.is_going(pod) {
             lock(&self.state).probers.values().for_each(Prober::stop_liveness);
         }
     }
