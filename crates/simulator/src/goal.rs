@@ -17,7 +17,7 @@ pub(crate) async fn missing(sim: &Sim) -> Option<String> {
         if pod.is_terminating() {
             return Some(format!("pod {} is still terminating", pod.name()));
         }
-        let owner = owner_uid(pod);
+        let owner = pod.controller_uid();
         if !owner.is_empty() && !sets.iter().any(|set| set.uid() == owner) {
             return Some(format!("pod {} has outlived its set", pod.name()));
         }
@@ -34,7 +34,7 @@ fn current_state_mismatch(set: &Value, pods: &[Value], claims: &[Value]) -> Resu
         return Err(format!("set {set_name} is still terminating"));
     }
     let wanted = wanted_ordinals(spec, set.annotation(RESERVE_ORDINALS).unwrap_or_default());
-    let owned: Vec<&Value> = pods.iter().filter(|pod| set.uid() == owner_uid(pod)).collect();
+    let owned: Vec<&Value> = pods.iter().filter(|pod| set.uid() == pod.controller_uid()).collect();
     if let Some(extra) =
         owned.iter().find(|pod| !wanted.iter().any(|o| pod.name() == format!("{set_name}-{o}")))
     {
@@ -79,12 +79,6 @@ async fn all(sim: &Sim, api_version: &str, kind: &str) -> Vec<Value> {
     let page = sim.store.list(&registry::storage_prefix(kind), None, 0, None).await;
     let items = page.expect("the store answers").items;
     items.iter().map(|item| serde_json::from_slice(&item.value).expect("the store holds JSON")).collect()
-}
-
-fn owner_uid(object: &Value) -> &str {
-    let owners = object["metadata"]["ownerReferences"].as_array();
-    let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
-    controller.and_then(|owner| owner["uid"].as_str()).unwrap_or_default()
 }
 
 fn is_ready(pod: &Value) -> bool {

@@ -44,9 +44,9 @@ pub(crate) struct Judge {
     spec_changes: BTreeSet<u64>,
     /// Revisions that the user was answered with.
     user_writes: BTreeSet<u64>,
-    /// Claims that the user deleted, by name.
+    /// Claims that the user deleted, by uid.
     pub(crate) claims_of_user: BTreeSet<String>,
-    /// Pods that the user has forced off the API, by name.
+    /// Pods that the user has forced off the API, by uid.
     pub(crate) forced: BTreeSet<String>,
     /// Writes of anything but leases.
     pub(crate) writes: u64,
@@ -142,7 +142,7 @@ impl Judge {
             (Some(old), None) => {
                 let lives = sim.machines().lives(old.uid(), sim.now());
                 let has_grace = old["spec"]["terminationGracePeriodSeconds"] != 0;
-                if lives && has_grace && !self.forced.contains(name) {
+                if lives && has_grace && !self.forced.contains(old.uid()) {
                     return Err(format!("pod {name} is gone from the API while its processes live"));
                 }
                 Ok(())
@@ -204,9 +204,9 @@ impl Judge {
 
     /// A claim goes when the user says so, or a policy.
     fn see_claim(&mut self, name: &str, old: Option<&Value>, new: Option<&Value>) -> Verdict {
-        let was_going = old.is_none_or(ObjectExt::is_terminating);
+        let Some(old) = old.filter(|old| !old.is_terminating()) else { return Ok(()) };
         let is_going = new.is_none_or(ObjectExt::is_terminating);
-        if was_going || !is_going || self.claims_of_user.contains(name) {
+        if !is_going || self.claims_of_user.contains(old.uid()) {
             return Ok(());
         }
         let set_and_ordinal = name.split_once('-').and_then(|(_, pod)| {

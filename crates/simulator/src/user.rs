@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apimachinery::meta::ObjectExt;
 use client::{collection_path, send_json};
 use http::Method;
 use kube::Client;
@@ -57,10 +58,8 @@ impl User {
             self.patch(name, &manifests::repair(&self.sim.dice)).await;
         }
         // Pods that lost their set may run such an image, too, and nobody replaces them.
-        for pod in self.list("Pod").await.iter().filter(|pod| pod["metadata"]["ownerReferences"].is_null()) {
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-            let options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
-            self.ask(Method::DELETE, &format!("/api/v1/namespaces/default/pods/{name}"), &options).await;
+        for pod in self.list("Pod").await.iter().filter(|pod| pod.owner_references().is_empty()) {
+            self.ask(Method::DELETE, &pod_path(pod.name()), &deletion_of(pod)).await;
         }
     }
 
@@ -107,22 +106,22 @@ impl User {
     }
 
     async fn delete_pod(&self) {
-        let Some(name) = self.any("Pod").await else { return };
-        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
+        let Some(pod) = self.any("Pod").await else { return };
+        let mut options = deletion_of(&pod);
         if self.habits.forces && self.sim.dice.hits(300) {
-            self.sim.judge().forced.insert(name.clone());
+            self.sim.judge().forced.insert(pod.uid().to_owned());
             options["gracePeriodSeconds"] = 0.into();
         } else if self.sim.dice.hits(300) {
             options["gracePeriodSeconds"] = self.sim.dice.between(1, 30).into();
         }
-        self.ask(Method::DELETE, &format!("/api/v1/namespaces/default/pods/{name}"), &options).await;
+        self.ask(Method::DELETE, &pod_path(pod.name()), &options).await;
     }
 
     async fn evict(&self) {
-        let Some(name) = self.any("Pod").await else { return };
+        let Some(pod) = self.any("Pod").await else { return };
         let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
-            "metadata": {"name": name, "namespace": "default"}});
-        let path = format!("/api/v1/namespaces/default/pods/{name}/eviction");
+            "metadata": {"name": pod.name(), "namespace": "default"}});
+        let path = format!("{}/eviction", pod_path(pod.name()));
         self.ask(Method::POST, &path, &eviction).await;
     }
 
@@ -130,10 +129,10 @@ impl User {
         if !self.habits.parts_with_data {
             return;
         }
-        let Some(name) = self.any("PersistentVolumeClaim").await else { return };
-        self.sim.judge().claims_of_user.insert(name.clone());
-        let path = format!("/api/v1/namespaces/default/persistentvolumeclaims/{name}");
-        self.ask(Method::DELETE, &path, &json!({"apiVersion": "v1", "kind": "DeleteOptions"})).await;
+        let Some(claim) = self.any("PersistentVolumeClaim").await else { return };
+        self.sim.judge().claims_of_user.insert(claim.uid().to_owned());
+        let path = format!("/api/v1/namespaces/default/persistentvolumeclaims/{}", claim.name());
+        self.ask(Method::DELETE, &path, &deletion_of(&claim)).await;
     }
 
     async fn scale(&self, name: &str) {
@@ -155,10 +154,10 @@ impl User {
         send_json(&self.client, Method::GET, &set_path(name), &Value::Null).await.is_ok()
     }
 
-    /// The name of one of the objects of a kind.
-    async fn any(&self, kind: &str) -> Option<String> {
+    /// One of the objects of a kind.
+    async fn any(&self, kind: &str) -> Option<Value> {
         let items = self.list(kind).await;
-        self.sim.dice.pick(&items)?["metadata"]["name"].as_str().map(str::to_owned)
+        self.sim.dice.pick(&items).cloned()
     }
 
     async fn list(&self, kind: &str) -> Vec<Value> {
@@ -173,13 +172,24 @@ impl User {
         self.sim.note(&format!("the user: {method} {path} {body}"));
         match send_json(&self.client, method, path, body).await {
             Ok(answer) => {
-                let revision = answer["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok());
-                revision.into_iter().for_each(|revision| self.sim.judge().user_wrote(revision));
+                if let Ok(revision) = answer.resource_version().parse() {
+                    self.sim.judge().user_wrote(revision);
+                }
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {}
             Err(error) => self.sim.fail(format!("the user asks {path} and is told: {error}")),
         }
     }
+}
+
+fn pod_path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/pods/{name}")
+}
+
+/// Options for the deletion of this very object: what the judge lets pass because the user asked for it must be what
+/// the user saw, and not a successor of that name.
+fn deletion_of(object: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": object.uid()}})
 }
 
 fn set_path(name: &str) -> String {

@@ -68,8 +68,9 @@ pub(crate) async fn run(kubelet: &Kubelet, worker: &Worker) {
             }
             Ok(None) => return,
             Err(()) => {
+                let pause = FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY);
                 failures += 1;
-                FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
+                pause
             }
         };
         // Waking early is as good: the loop looks at everything again.
@@ -119,7 +120,7 @@ impl Worker {
         let (pod, removed) = self.pod(kubelet);
         self.kill_what_is_due(kubelet);
         let now = kubelet.sim.now();
-        if !removed && kubelet.sim.machines().thrown_out.remove(&self.uid) {
+        if !removed && kubelet.sim.machines().thrown_out.contains(&self.uid) {
             return self.throw_out(kubelet, &pod).await;
         }
         let sight = kubelet.sim.machines().look(&self.uid, now);
@@ -209,14 +210,14 @@ impl Worker {
     /// The node has no room for the pod any more (`pkg/kubelet/eviction`): its processes end, then it has Failed.
     async fn throw_out(&self, kubelet: &Kubelet, pod: &Pod) -> Result<Option<Duration>, ()> {
         let mut status = pod.status.clone().unwrap_or_default();
-        if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
-            return Ok(Some(Duration::ZERO));
+        if !matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
+            let now = kubelet.sim.now();
+            kubelet.sim.machines().stop_sandbox(&self.uid, now);
+            status.phase = Some("Failed".to_owned());
+            status.reason = Some("Evicted".to_owned());
+            self.write_status(kubelet, pod, &status).await?;
         }
-        let now = kubelet.sim.now();
-        kubelet.sim.machines().stop_sandbox(&self.uid, now);
-        status.phase = Some("Failed".to_owned());
-        status.reason = Some("Evicted".to_owned());
-        self.write_status(kubelet, pod, &status).await?;
+        kubelet.sim.machines().thrown_out.remove(&self.uid);
         Ok(Some(Duration::ZERO))
     }
 
