@@ -5,6 +5,7 @@ use apimachinery::annotations::PAUSED;
 use apimachinery::meta::ObjectExt;
 use apimachinery::patch::strategic;
 use apimachinery::schema::Schema;
+use planner::explain;
 use planner::stateful_set::conditions;
 use serde_json::Value;
 
@@ -109,10 +110,7 @@ pub(crate) fn cause(set: &Value) -> Option<String> {
         Some(rest) => format!("statefulset/{name} {rest}"),
         None => message.to_owned(),
     };
-    let flag = match set.namespace() {
-        "" | "default" => String::new(),
-        namespace => format!(" -n {namespace}"),
-    };
+    let flag = explain::flag(set.namespace());
     let message = message.trim_end_matches('.');
     Some(format!("{word}{message}; see: stead why sts/{name}{flag}"))
 }

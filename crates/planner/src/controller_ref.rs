@@ -67,14 +67,14 @@ impl<'w, K: Resource + Metadata<Ty = ObjectMeta>> Claims<'w, K> {
         claims
     }
 
-    /// Takes orphans, when the owner `may_adopt`, and lets strays go. `true`: plan again when that is done.
-    pub(crate) fn do_plan<O>(&self, owner: &O, may_adopt: bool, plan: &mut Plan) -> bool
+    /// Takes orphans and lets strays go: for an owner that stays, for what is left of one that is being deleted goes
+    /// with it. `true`: plan again when that is done.
+    pub(crate) fn do_plan<O>(&self, owner: &O, plan: &mut Plan) -> bool
     where
         O: Resource + Metadata<Ty = ObjectMeta>,
     {
         plan.actions.extend(self.strays.iter().map(|stray| release(owner, *stray)));
-        let orphans = self.orphans.iter().filter(|_| may_adopt);
-        plan.actions.extend(orphans.map(|orphan| adopt(owner, *orphan)));
+        plan.actions.extend(self.orphans.iter().map(|orphan| adopt(owner, *orphan)));
         plan.independent = !plan.actions.is_empty();
         plan.independent
     }

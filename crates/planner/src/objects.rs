@@ -6,11 +6,21 @@ use k8s_openapi::{Metadata, Resource};
 use serde_json::{Value, json};
 
 use crate::plan::{Action, ObjectRef};
-use crate::world::object_ref;
+use crate::world::{World, object_ref};
 
 /// Whether the object is being deleted.
 pub(crate) fn is_terminating(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some()
+}
+
+/// Whether the object, or its whole namespace, is being deleted: then nothing is made for it any more.
+pub(crate) fn is_going(world: &World, meta: &ObjectMeta) -> bool {
+    is_terminating(meta) || is_namespace_going(world, namespace(meta))
+}
+
+/// Whether this namespace is being deleted.
+pub(crate) fn is_namespace_going(world: &World, namespace: &str) -> bool {
+    world.namespaces.get("", namespace).is_some_and(|home| is_terminating(&home.metadata))
 }
 
 /// The name; empty only for what never came from the API.

@@ -22,9 +22,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::Planner;
 use crate::controller_ref::Claims;
-use crate::objects::{controller_of, is_terminating, name, namespace, selector, uid};
+use crate::objects::{controller_of, is_going, is_terminating, name, namespace, selector, uid};
 use crate::plan::Plan;
-use crate::replica_set::is_going;
 use crate::world::{Key, Object, World};
 use rollout::Rollout;
 
@@ -77,16 +76,10 @@ impl Planner for DeploymentPlanner {
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::Deployment(deployment) => vec![Key::of(&deployment.metadata)],
-            Object::ReplicaSet(set) => deployment_of(&set.metadata).map_or_else(
-                || {
-                    if controller_of(&set.metadata).is_none() {
-                        deployments_that_select(world, set)
-                    } else {
-                        Vec::new()
-                    }
-                },
-                |key| vec![key],
-            ),
+            Object::ReplicaSet(set) => match controller_of(&set.metadata) {
+                Some(_) => deployment_of(&set.metadata).into_iter().collect(),
+                None => deployments_that_select(world, set),
+            },
             Object::Pod(pod) => recreated_deployment(world, pod).into_iter().collect(),
             Object::Namespace(home) => {
                 let deployments = world.deployments.in_namespace(name(&home.metadata));
@@ -108,7 +101,7 @@ fn plan_deployment(world: &World, deployment: &Deployment, now: Timestamp) -> Pl
     let selects = selector(deployment.spec.as_ref().map(|spec| &spec.selector));
     let sets = world.replica_sets.in_namespace(namespace(&deployment.metadata));
     let claims = Claims::of(&deployment.metadata, &selects, sets, |set| is_terminating(&set.metadata));
-    if claims.do_plan(deployment, !is_going, &mut plan) {
+    if !is_going && claims.do_plan(deployment, &mut plan) {
         return plan;
     }
     let mut rollout = Rollout::new(world, deployment, claims.kept, now);

@@ -104,7 +104,8 @@ pub fn budgets_of<'w>(world: &'w World, pod: &'w Pod) -> impl Iterator<Item = &'
     budgets.filter(|budget| covers(budget, &pod.metadata))
 }
 
-fn covers(budget: &PodDisruptionBudget, labelled: &ObjectMeta) -> bool {
+/// Whether the budget covers pods with these labels.
+pub(crate) fn covers(budget: &PodDisruptionBudget, labelled: &ObjectMeta) -> bool {
     selected(budget).matches(&labelled.labels)
 }
 

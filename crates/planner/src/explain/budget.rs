@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use super::{CHECK_NAME, Cause, Walk, flag};
-use crate::disruption::{budgets_of, reasons};
+use crate::disruption::{budgets_of, covers, reasons};
 use crate::objects::{is_terminating, name};
 use crate::pods::{is_ready, is_terminal, phase};
 
@@ -46,7 +46,7 @@ impl Walk<'_> {
         }
         let Counts { healthy, needed, expected, allowed } = Counts::of(budget);
         let pods: Vec<&Arc<Pod>> =
-            world.pods.in_namespace(ns).filter(|pod| covers(world, pod, budget)).collect();
+            world.pods.in_namespace(ns).filter(|pod| covers(budget, &pod.metadata)).collect();
         let unready: Vec<&str> =
             pods.iter().filter(|pod| !is_ready(pod)).map(|pod| name(&pod.metadata)).collect();
         if pods.is_empty() {
@@ -97,10 +97,6 @@ impl Walk<'_> {
             ],
         }
     }
-}
-
-fn covers(world: &crate::World, pod: &Pod, budget: &PodDisruptionBudget) -> bool {
-    budgets_of(world, pod).any(|other| name(&other.metadata) == name(&budget.metadata))
 }
 
 /// Why the budget could not be computed, where that is so.

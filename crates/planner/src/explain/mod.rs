@@ -39,9 +39,8 @@ use crate::{PLANNERS, Planner};
 
 /// What to do about something that is not there.
 const CHECK_NAME: &str = "check the name and the namespace (-n)";
-/// What there is something to say about.
-const ASK_ABOUT: &str = "ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or \
-     namespace";
+/// What to do when there is nothing to say about a kind: the words of those that wait for something.
+pub const ASK_ABOUT: &str = "ask about sts, deploy, rs, pod, pvc, pv, svc, pdb, node or ns";
 
 /// Explains the object `kind` (`StatefulSet`, also as `statefulset`, `sts`, `statefulsets`) of this name.
 /// `events` are those of the namespace (of a cluster-scoped object: those in `default`), in any order.
@@ -84,7 +83,7 @@ fn canonical(word: &str) -> Option<&'static str> {
 }
 
 /// The flag that a command needs for objects of this namespace.
-fn flag(namespace: &str) -> String {
+pub fn flag(namespace: &str) -> String {
     if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
 }
 

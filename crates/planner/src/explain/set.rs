@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{CHECK_NAME, Cause, Walk, flag, held_by_others};
 use crate::Planner;
-use crate::objects::{is_terminating, name, namespace};
+use crate::objects::{is_namespace_going, is_terminating, name, namespace};
 use crate::plan::{Action, Plan, Waiting};
 use crate::pods::stuck;
 use crate::stateful_set::{StatefulSetPlanner, pod_revision, reasons, replicas, revision_label};
@@ -55,13 +55,8 @@ impl Walk<'_> {
                     causes.push(Cause::new(self.sentence(&waiting)).because([pod]));
                 }
                 reasons::BEING_DELETED => {
-                    let world = self.world;
-                    let by_namespace = world
-                        .namespaces
-                        .get("", ns)
-                        .is_some_and(|namespace| is_terminating(&namespace.metadata));
-                    let namespace =
-                        by_namespace.then(|| Cause::new(format!("its namespace {ns} is being deleted")));
+                    let namespace = is_namespace_going(self.world, ns)
+                        .then(|| Cause::new(format!("its namespace {ns} is being deleted")));
                     let cause = Cause::new(self.sentence(&waiting)).because(namespace);
                     causes.push(cause.because(held_by_others(&set.metadata)));
                 }

@@ -85,3 +85,18 @@ pub fn survey(
     }
     Some(survey)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::explain::ASK_ABOUT;
+
+    #[test]
+    fn people_are_told_to_ask_about_every_kind_that_is_looked_at() {
+        let words = ASK_ABOUT.trim_start_matches("ask about ").replace(" or ", ", ");
+        let named: BTreeSet<_> = words.split(", ").filter_map(canonical).collect();
+        assert_eq!(named, KINDS.iter().chain(KINDS_OF_THE_CLUSTER).copied().collect());
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Planner;
 use crate::objects::{has_finalizer, is_terminating, name, namespace, owners, spoken, uid};
-use crate::plan::{Action, Plan, Waiting};
+use crate::plan::{Action, Plan, Waiting, deleted_since};
 use crate::world::{Key, Object, World};
 
 /// The finalizer of an owner that goes after its dependents.
@@ -140,7 +140,7 @@ fn do_plan_foreground(world: &World, object: &Object, plan: &mut Plan) {
         on: first.reference(),
         reason,
         message,
-        since: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        since: deleted_since(meta),
     });
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Planner;
 use crate::objects::{guarded_patch, is_terminating, name, namespace, spoken};
-use crate::plan::{Action, Plan, Waiting};
+use crate::plan::{Action, Plan, Waiting, deleted_since};
 use crate::world::{Key, Object, World, object_ref, to_value};
 
 /// The finalizer in a namespace's spec that stands for its content.
@@ -114,7 +114,7 @@ fn do_plan_emptying(world: &World, held: &Namespace, plan: &mut Plan) {
             on: first.reference(),
             reason: reasons::CONTENT_REMAINS,
             message,
-            since: held.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            since: deleted_since(&held.metadata),
         });
         return;
     }

@@ -16,9 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::Planner;
 use crate::controller_ref::Claims;
-use crate::objects::{controller_of, is_terminating, name, namespace, selector};
+use crate::objects::{controller_of, is_going, is_terminating, name, namespace, selector};
 use crate::plan::Plan;
-use crate::pods::{available_in, is_terminal, unready_since};
+use crate::pods::{available_in, is_available, is_terminal, unready_since};
 use crate::world::{Key, Object, World};
 
 /// Why a ReplicaSet waits: the reasons in its plan's `waiting_on`.
@@ -61,14 +61,14 @@ impl Planner for ReplicaSetPlanner {
         let Some(set) = world.replica_sets.get(&key.namespace, &key.name) else { return plan };
         let pods = world.pods.in_namespace(&key.namespace);
         let claims = Claims::of(&set.metadata, &selects(set), pods, |pod| !is_active(pod));
-        let is_terminating = is_going(world, &set.metadata);
-        if claims.do_plan(&**set, !is_terminating, &mut plan) {
+        let is_going = is_going(world, &set.metadata);
+        if !is_going && claims.do_plan(&**set, &mut plan) {
             return plan;
         }
         let view = View { world, set, pods: claims.kept, now };
         // First: it tells what was seen, and must be told even where no pod can be made.
         status::do_plan_status(&view, &mut plan);
-        if is_terminating {
+        if is_going {
             let message = "it is being deleted, and its pods go with it".to_owned();
             plan.wait(&**set, &**set, reasons::BEING_DELETED, message);
         } else {
@@ -99,29 +99,23 @@ impl<'w> View<'w> {
         self.set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
     }
 
-    fn available_in(&self, pod: &Pod) -> Option<SignedDuration> {
-        available_in(pod, self.min_ready_seconds(), self.now)
+    fn is_available(&self, pod: &Pod) -> bool {
+        is_available(pod, self.min_ready_seconds(), self.now)
     }
 
     fn wait_for_pods(&self, plan: &mut Plan) {
-        let unavailable: Vec<&Pod> = self
-            .active()
-            .filter(|pod| self.available_in(pod).is_none_or(|rest| rest.is_positive()))
-            .collect();
+        let unavailable: Vec<&Pod> = self.active().filter(|pod| !self.is_available(pod)).collect();
         let Some(first) = unavailable.first() else { return };
         let message = match unavailable.len() {
             1 => format!("{} is not available yet", name(&first.metadata)),
             count => format!("{count} pods are not available yet, {} among them", name(&first.metadata)),
         };
-        plan.wait(&**self.set, *first, reasons::POD_NOT_AVAILABLE, message);
-        if let Some(waiting) = plan.waiting_on.last_mut() {
-            waiting.since = unready_since(first);
-        }
+        plan.wait_since(unready_since(first), &**self.set, *first, reasons::POD_NOT_AVAILABLE, message);
     }
 
     /// Pods become available by the clock alone.
     fn requeue_for_pods(&self, plan: &mut Plan) {
-        let rests = self.active().filter_map(|pod| self.available_in(pod));
+        let rests = self.active().filter_map(|pod| available_in(pod, self.min_ready_seconds(), self.now));
         rests.filter(SignedDuration::is_positive).for_each(|rest| plan.requeue(rest));
     }
 }
@@ -134,12 +128,6 @@ fn is_active(pod: &Pod) -> bool {
 /// How many pods are wanted.
 pub(crate) fn replicas(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0)
-}
-
-/// Whether the object, or its whole namespace, is being deleted: then nothing is made for it any more.
-pub(crate) fn is_going(world: &World, meta: &ObjectMeta) -> bool {
-    let home = world.namespaces.get("", namespace(meta));
-    is_terminating(meta) || home.is_some_and(|home| is_terminating(&home.metadata))
 }
 
 fn selects(set: &ReplicaSet) -> apimachinery::labels::Selector {

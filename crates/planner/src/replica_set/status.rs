@@ -29,10 +29,9 @@ fn status(view: &View<'_>) -> ReplicaSetStatus {
     let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
     let is_fully_labeled =
         |pod: &Pod| labels.into_iter().flatten().all(|(key, value)| label(&pod.metadata, key) == Some(value));
-    let is_available = |pod: &Pod| view.available_in(pod).is_some_and(|rest| rest.is_zero());
     let terminating = view.pods.iter().filter(|pod| is_terminating(&pod.metadata) && !is_terminal(pod));
     ReplicaSetStatus {
-        available_replicas: unless_zero(count(&is_available)),
+        available_replicas: unless_zero(count(&|pod| view.is_available(pod))),
         conditions: view.set.status.as_ref().and_then(|status| status.conditions.clone()),
         fully_labeled_replicas: unless_zero(count(&is_fully_labeled)),
         observed_generation: view.set.metadata.generation,

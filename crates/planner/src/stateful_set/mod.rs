@@ -141,7 +141,7 @@ struct View<'s, 'w> {
 
 fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
-    if do_plan_adoption(snapshot, &mut plan) {
+    if !snapshot.is_terminating && do_plan_adoption(snapshot, &mut plan) {
         return plan;
     }
     let revisions = revisions::do_plan_revisions(snapshot, &mut plan);
@@ -181,10 +181,8 @@ fn do_plan_adoption(snapshot: &Snapshot<'_>, plan: &mut Plan) -> bool {
     let set = snapshot.set;
     let strays = snapshot.strays.iter().filter(|pod| !is_terminating(&pod.metadata));
     plan.actions.extend(strays.map(|stray| release(set, *stray)));
-    if !snapshot.is_terminating {
-        plan.actions.extend(snapshot.orphans.iter().map(|orphan| adopt(set, *orphan)));
-        plan.actions.extend(snapshot.orphan_revisions.iter().map(|orphan| adopt(set, *orphan)));
-    }
+    plan.actions.extend(snapshot.orphans.iter().map(|orphan| adopt(set, *orphan)));
+    plan.actions.extend(snapshot.orphan_revisions.iter().map(|orphan| adopt(set, *orphan)));
     plan.independent = true;
     !plan.actions.is_empty()
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use super::identity::{is_owned, ordinal_of, parent_and_ordinal};
-use crate::objects::{controller_of, is_terminating, name, namespace, selector};
+use crate::objects::{controller_of, is_going, is_terminating, name, namespace, selector};
 use crate::world::{Key, Table, World};
 
 /// A set and what belongs to it.
@@ -35,8 +35,6 @@ impl<'w> Snapshot<'w> {
     /// What there is about the set `key`; `None` when there is no such set.
     pub(super) fn of(world: &'w World, key: &Key) -> Option<Self> {
         let set = world.stateful_sets.get(&key.namespace, &key.name)?;
-        let namespace_goes =
-            world.namespaces.get("", &key.namespace).is_some_and(|n| is_terminating(&n.metadata));
         let mut snapshot = Self {
             set,
             pods: Vec::new(),
@@ -47,7 +45,7 @@ impl<'w> Snapshot<'w> {
             claims: &world.claims,
             all_pods: &world.pods,
             all_revisions: &world.controller_revisions,
-            is_terminating: namespace_goes || is_terminating(&set.metadata),
+            is_terminating: is_going(world, &set.metadata),
         };
         snapshot.sort_pods();
         snapshot.sort_revisions();

@@ -5,7 +5,7 @@ mod last_words;
 
 use jiff::Timestamp;
 use planner::World;
-use planner::explain::{Chain, Explained, Survey, explain, survey};
+use planner::explain::{ASK_ABOUT, Chain, Explained, Survey, explain, survey};
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -21,8 +21,8 @@ pub(crate) const EVENTS_OF_THE_CLUSTER: &str = "default";
 /// Flags of `why`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Why {
-    /// TYPE/NAME or TYPE NAME: sts/db, pod/db-0, pvc/data-db-0, svc/db, pdb/db, pv/…, node/…, ns/…; TYPE for all of
-    /// it that waits; nothing for everything that waits
+    /// TYPE/NAME or TYPE NAME: sts/db, deploy/web, rs/…, pod/db-0, pvc/data-db-0, svc/db, pdb/db, pv/…, node/…, ns/…;
+    /// TYPE for all of it that waits; nothing for everything that waits
     #[arg(num_args = 0..=2)]
     words: Vec<String>,
     /// Everything that waits in all namespaces, and nodes and volumes
@@ -140,7 +140,7 @@ fn check_kind(resource: &Resource) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::plain(format!(
-        "nothing waits in objects of kind {}: ask about sts, pod, pvc, pv, svc, pdb, node or ns",
+        "nothing waits in objects of kind {}: {ASK_ABOUT}",
         resource.kind
     )))
 }

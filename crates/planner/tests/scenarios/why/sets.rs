@@ -196,6 +196,6 @@ fn a_set_that_is_as_it_should_be_says_so() {
     "#);
     insta::assert_snapshot!(why(&sim, "cronjob/web"), @r#"
     nothing is known about the kind cronjob
-    → ask about a statefulset, pod, persistentvolumeclaim, persistentvolume, service, poddisruptionbudget, node or namespace
+    → ask about sts, deploy, rs, pod, pvc, pv, svc, pdb, node or ns
     "#);
 }
