@@ -4,6 +4,7 @@
 //! Rules look at Rust's tokens, so that a word in a comment or in a text is not taken for code.
 
 mod dependencies;
+mod deviations;
 mod floors;
 mod house;
 mod lengths;
@@ -72,6 +73,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     findings.extend(floors::check(&house));
     findings.extend(dependencies::check(&house));
     findings.extend(licences::check(&house));
+    findings.extend(deviations::check(&house.files));
     findings.sort();
     findings.iter().for_each(|finding| println!("{finding}"));
     println!("{}", lengths::summary(&sources));

@@ -155,12 +155,12 @@ fn packages() -> Result<Vec<Package>> {
 }
 
 /// The cells of a table's row: `| F0 | `apimachinery` | … |`.
-fn cells(line: &str) -> Vec<&str> {
+pub(crate) fn cells(line: &str) -> Vec<&str> {
     let inner = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|'));
     inner.map(|inner| inner.split('|').map(str::trim).collect()).unwrap_or_default()
 }
 
-fn in_backticks(cell: &str) -> Option<&str> {
+pub(crate) fn in_backticks(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`')
 }
 
