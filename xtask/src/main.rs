@@ -4,6 +4,7 @@
 //! else they use they install, and say so.
 
 mod bench;
+mod clients;
 mod demo;
 mod images;
 mod instance;
@@ -31,6 +32,8 @@ enum Command {
     Test,
     /// Build container images from Debian packages, for when no registry is in reach
     Images(images::Args),
+    /// Fetch the clients of others that the tests hold stead against
+    Clients,
     /// Measure stead beside its goals and beside real Kubernetes
     Bench(bench::Args),
     /// Run whole clusters from seeds, with faults, in one thread each
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test => test::run(),
         Command::Images(args) => images::run(&args),
+        Command::Clients => clients::ensure(&root().join("target/tools")).map(drop),
         Command::Bench(args) => bench::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Tidy => tidy::run(&root()),

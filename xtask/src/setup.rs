@@ -11,9 +11,9 @@ use crate::{cargo, shell};
 /// A program, and where it comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
-    program: &'static str,
-    packages: &'static [&'static str],
-    why: &'static str,
+    pub(crate) program: &'static str,
+    pub(crate) packages: &'static [&'static str],
+    pub(crate) why: &'static str,
 }
 
 /// For building stead.
@@ -66,12 +66,19 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     }
     println!("apt-get update, to know today's packages");
     apt_get(&["update", "-qq"], Path::new("/"))?;
-    let mut install = vec!["install", "-qq", "--yes", "--no-install-recommends"];
-    for need in &missing {
-        println!("apt-get install {} ({})", need.packages.join(" "), need.why);
-        install.extend(need.packages);
-    }
-    if missing.is_empty() { Ok(()) } else { apt_get(&install, Path::new("/")) }
+    missing.into_iter().try_for_each(install)
+}
+
+/// Installs the packages of a need, whether its program is there or not.
+///
+/// # Errors
+///
+/// When apt-get fails.
+pub(crate) fn install(need: &Need) -> Result<()> {
+    println!("apt-get install {} ({})", need.packages.join(" "), need.why);
+    let mut words = vec!["install", "-qq", "--yes", "--no-install-recommends"];
+    words.extend(need.packages);
+    apt_get(&words, Path::new("/"))
 }
 
 /// Unpacks a package into a folder without installing it, so that no service of it is started; returns the

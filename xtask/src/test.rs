@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::clients::{self, CLIENTS};
 use crate::setup::{self, BUSYBOX, C_COMPILER, IPROUTE2, MMDEBSTRAP};
 use crate::shell::{self, Runner};
 use crate::sweep::{self, TEST_ROOT};
@@ -35,6 +36,7 @@ pub(crate) fn run() -> Result<()> {
         None => report.skip("advisories", "cargo-deny is not installed (cargo install cargo-deny)"),
     }
     report.step(&runner, "images", || images::ensure(&[], &places.images).map(drop));
+    report.step(&runner, "clients", || clients::ensure(&places.tools).map(drop));
     report.step(&runner, "tests", || tests(&runner, &places));
     report.step(&runner, "demo", || {
         let mut commands = demo::rehearsal(&places.stead, &places.run.join("demo"))?;
@@ -72,13 +74,16 @@ fn tests(runner: &Runner, places: &Places) -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     cargo.env(IMAGES, &places.images).env(TEST_ROOT, &places.run);
+    let clients = clients::ensure(&places.tools)?;
+    cargo.env(CLIENTS, &clients);
+    let mut programs = vec![clients.join("bin")];
     if shell::on_path("docker-registry").is_none() {
         // Installed, it would be a service that runs from then on.
-        let programs = setup::unpack("docker-registry", "tests pull images from it", &places.tools)?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::iter::once(programs).chain(std::env::split_paths(&path));
-        cargo.env("PATH", std::env::join_paths(path).context("the PATH cannot be extended")?);
+        programs.push(setup::unpack("docker-registry", "tests pull images from it", &places.tools)?);
     }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    programs.extend(std::env::split_paths(&path));
+    cargo.env("PATH", std::env::join_paths(programs).context("the PATH cannot be extended")?);
     runner.run(&mut cargo)
 }
 

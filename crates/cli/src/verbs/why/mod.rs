@@ -139,10 +139,7 @@ fn check_kind(resource: &Resource) -> Result<(), Error> {
     if is_known {
         return Ok(());
     }
-    Err(Error::plain(format!(
-        "nothing waits in objects of kind {}: {ASK_ABOUT}",
-        resource.kind
-    )))
+    Err(Error::plain(format!("nothing waits in objects of kind {}: {ASK_ABOUT}", resource.kind)))
 }
 
 /// The one object that `TYPE/NAME` or `TYPE NAME` names.
