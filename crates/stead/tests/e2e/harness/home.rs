@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::stead::succeeded;
+use super::stead::{feed, succeeded};
 use super::{Client, PATIENCE, Stead, Timeline};
 
 /// The stead that runs now, as long as a test uses it.
@@ -183,6 +184,12 @@ impl Home {
         let output = self.stead.try_run_as(Client::Stead, &self.here(line));
         succeeded(&output, line);
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs somebody's program, who finds stead by its kubeconfig, with something to read. Answers with all that came
+    /// of it.
+    pub(crate) fn feed(&self, mut program: Command, input: &str) -> Output {
+        feed(program.env("KUBECONFIG", self.stead.kubeconfig()), input)
     }
 
     /// Waits for a condition, as `kubectl wait` does.

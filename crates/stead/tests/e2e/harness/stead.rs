@@ -211,15 +211,7 @@ impl Stead {
 
     /// Runs a command line with something to read. Answers with all that came of it.
     pub(crate) fn feed(&self, line: &str, input: &str) -> Output {
-        let mut child = self
-            .client(line)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the client runs");
-        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the client reads");
-        child.wait_with_output().expect("the client ends")
+        feed(&mut self.client(line), input)
     }
 
     /// Starts a command line that goes on (`-w`, `-f`), whose lines are read one after another.
@@ -344,6 +336,15 @@ fn choose(given: &[String], name: &str) -> Vec<String> {
     let rest = given.iter().filter(|flag| !chosen(flag.split('=').next().unwrap_or_default()));
     flags.extend(rest.cloned());
     flags
+}
+
+/// Runs a program with something to read.
+pub(super) fn feed(program: &mut Command, input: &str) -> Output {
+    let pipes = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("the client runs");
+    // It may have ended without reading; what it says tells why.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("the client ends")
 }
 
 fn words(line: &str) -> Vec<String> {
