@@ -18,6 +18,8 @@ pub struct Status {
     pub message: String,
     /// `details`, an object; `null` when there is nothing to add.
     pub details: Value,
+    /// `metadata.continue`: where a list may go on, told with the refusal of a page that is too old; else empty.
+    pub continue_token: String,
 }
 
 impl std::error::Error for Status {}
@@ -31,7 +33,7 @@ impl fmt::Display for Status {
 impl Status {
     /// A status with no details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Value::Null }
+        Self { code, reason, message: message.into(), details: Value::Null, continue_token: String::new() }
     }
 
     /// 404: `pods "db-0" not found`. `resource` is `plural` or `plural.group`.
@@ -121,6 +123,11 @@ impl Status {
         )
     }
 
+    /// 406: none of the forms that the client accepts is one that the server speaks.
+    pub fn not_acceptable(message: impl Into<String>) -> Self {
+        Self::new(406, "NotAcceptable", message)
+    }
+
     /// 415: no decoder for the body's type.
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {
         Self::new(415, "UnsupportedMediaType", message)
@@ -137,6 +144,9 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if !self.continue_token.is_empty() {
+            out["metadata"]["continue"] = self.continue_token.as_str().into();
+        }
         if !self.details.is_null() {
             out["details"] = self.details.clone();
         }
@@ -145,7 +155,7 @@ impl Status {
 
     fn about(code: u16, reason: &'static str, resource: &str, name: &str, message: String) -> Self {
         let (short, group) = resource.split_once('.').unwrap_or((resource, ""));
-        Self { code, reason, message, details: details(name, group, short) }
+        Self { details: details(name, group, short), ..Self::new(code, reason, message) }
     }
 }
 

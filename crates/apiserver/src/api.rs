@@ -21,8 +21,10 @@ use store::Store;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::finish::Wishes;
 use crate::handlers;
 use crate::life::Part;
+use crate::negotiate::{self, Shown};
 use crate::node_streams::NodeStreams;
 use crate::ownership::Author;
 use crate::query::Query;
@@ -202,6 +204,15 @@ impl ApiServer {
     }
 
     async fn resource(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        // Who would not understand the answer changes nothing.
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            let shown = if target.name.is_empty() && request.method == Method::DELETE {
+                Shown::List
+            } else {
+                Shown::One
+            };
+            negotiate::form(&request.headers, request.query.get("includeObject"), shown)?;
+        }
         match target.subresource {
             None if target.name.is_empty() => self.collection(request, target).await,
             None => self.object(request, target).await,
@@ -212,7 +223,7 @@ impl ApiServer {
     async fn collection(&self, request: Request, target: Target) -> Result<Answer, Status> {
         match request.method {
             Method::GET if request.query.flag("watch") => {
-                handlers::watch::watch(self, &request, &target).await
+                handlers::watch::watch(self, request, &target).await
             }
             Method::GET => handlers::list::list(self, &request, &target).await,
             Method::POST => handlers::create::create(self, &request, &target).await,
@@ -281,16 +292,17 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let Self { api, user } = self.clone();
         let (mut parts, body) = request.into_parts();
-        Box::pin(async move {
+        let wishes = Wishes::of(&parts.uri, &parts.headers);
+        let answer = async move {
             let path = parts.uri.path().to_owned();
             // Who may not ask is refused before the body is read.
             let route = match admit(&user, &parts.method, &path) {
                 Ok(route) => route,
-                Err(status) => return Ok(respond::refusal(&status)),
+                Err(status) => return respond::refusal(&status),
             };
             let body = match collect(body).await {
                 Ok(body) => body,
-                Err(status) => return Ok(respond::refusal(&status)),
+                Err(status) => return respond::refusal(&status),
             };
             let request = Request {
                 method: parts.method,
@@ -302,8 +314,9 @@ where
                 clock: api.clock().clone(),
                 user: user.name,
             };
-            Ok(api.answer(route, request).await)
-        })
+            api.answer(route, request).await
+        };
+        Box::pin(async move { Ok(wishes.fulfil(answer.await).await) })
     }
 }
 

@@ -28,6 +28,14 @@ impl Body {
         Self(Content::Stream(stream))
     }
 
+    /// Takes the bytes out, when they are at hand.
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Content::Full(bytes) => bytes.take(),
+            Content::Stream(_) => None,
+        }
+    }
+
     /// No bytes.
     pub fn empty() -> Self {
         Self(Content::Full(None))

@@ -26,11 +26,6 @@ impl Query {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
-    /// The parameters but those.
-    pub(crate) fn without(&self, keys: &[&str]) -> Self {
-        Self(self.0.iter().filter(|(k, _)| !keys.contains(&k.as_str())).cloned().collect())
-    }
-
     /// A flag: `true` and `1` are true, absent is false (upstream: `Convert_Slice_string_To_bool`: anything
     /// but `false` and `0` is true).
     pub(crate) fn flag(&self, key: &str) -> bool {

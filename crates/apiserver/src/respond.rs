@@ -22,7 +22,10 @@ pub(crate) fn json_bytes(code: StatusCode, bytes: impl Into<Bytes>) -> Answer {
 
 /// An answer in JSON.
 pub(crate) fn json_value(code: StatusCode, value: &Value) -> Answer {
-    json_bytes(code, serde_json::to_vec(value).expect("a JSON value can be written"))
+    let mut bytes = serde_json::to_vec(value).expect("a JSON value can be written");
+    // As upstream's encoder: for who looks at it in a terminal.
+    bytes.push(b'\n');
+    json_bytes(code, bytes)
 }
 
 /// An answer of the given media type.

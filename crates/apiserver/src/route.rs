@@ -47,6 +47,11 @@ impl Target {
         registry::key(self.kind, &self.namespace, &self.name)
     }
 
+    /// Whether the object of a name has one key: a collection over all namespaces has many places for it.
+    pub(crate) fn has_place(&self) -> bool {
+        !self.namespace.is_empty() || self.kind.scope == Scope::Cluster
+    }
+
     /// Where the collection stands in the store.
     pub(crate) fn prefix(&self) -> String {
         if self.namespace.is_empty() {

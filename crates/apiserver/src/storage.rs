@@ -326,8 +326,14 @@ pub(crate) fn refused(target: &Target, error: Error) -> Status {
     }
 }
 
+/// 504 while a revision has not happened.
+pub(crate) fn check_happened(api: &ApiServer, asked: Revision) -> Result<(), Status> {
+    let newest = api.store().revision();
+    if asked > newest { Err(too_large_version(asked, newest)) } else { Ok(()) }
+}
+
 /// 504 for a revision that has not happened yet (upstream: `storage.NewTooLargeResourceVersionError`).
-pub(crate) fn too_large_version(asked: Revision, newest: Revision) -> Status {
+fn too_large_version(asked: Revision, newest: Revision) -> Status {
     let message = format!("Too large resource version: {asked}, current: {newest}");
     let mut status = Status::new(504, "Timeout", format!("Timeout: {message}"));
     status.details = json!({"retryAfterSeconds": 1,

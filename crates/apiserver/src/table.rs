@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use store::Revision;
 
 use crate::codec::{self, Stored};
-use crate::negotiate::{Form, IncludeObject};
+use crate::negotiate::{Form, IncludeObject, MetaVersion};
 
 /// Turns objects of one kind into answers of one form.
 pub(crate) struct Renderer {
@@ -48,10 +48,16 @@ impl Renderer {
         Self { kind, form, prefix: codec::prefix(kind), clock }
     }
 
+    /// The form of the answers.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
     /// One object as a whole answer.
     pub(crate) fn one(&self, stored: &Stored) -> Result<Bytes, Status> {
         let mut out = Vec::new();
         self.write(&mut out, stored, true)?;
+        out.push(b'\n');
         Ok(Bytes::from(out))
     }
 
@@ -60,11 +66,11 @@ impl Renderer {
     pub(crate) fn write(&self, out: &mut Vec<u8>, stored: &Stored, with_columns: bool) -> Result<(), Status> {
         match self.form {
             Form::Object => codec::write_object(out, &self.prefix, &stored.bytes, stored.revision),
-            Form::Partial => put(out, &partial(&codec::decode(stored)?)),
-            Form::Table(include) => {
-                let row = self.row(stored, include, self.clock.now())?;
+            Form::Partial(version) => put(out, &partial(&codec::decode(stored)?, version)),
+            Form::Table(version, include) => {
+                let row = self.row(stored, version, include, self.clock.now())?;
                 let meta = ListMeta { revision: stored.revision, ..ListMeta::default() };
-                put(out, &self.table(&meta, &[row], with_columns));
+                put(out, &self.table(version, &meta, &[row], with_columns));
             }
         }
         Ok(())
@@ -82,21 +88,22 @@ impl Renderer {
                     Ok(())
                 })?;
             }
-            Form::Partial => {
-                let head = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            Form::Partial(version) => {
+                let head = json!({"kind": "PartialObjectMetadataList", "apiVersion": version.api_version(),
                     "metadata": meta.to_json()});
                 self.write_items(&mut out, &head, items, |out, item| {
-                    put(out, &partial(&codec::decode(item)?));
+                    put(out, &partial(&codec::decode(item)?, version));
                     Ok(())
                 })?;
             }
-            Form::Table(include) => {
+            Form::Table(version, include) => {
                 let now = self.clock.now();
                 let rows: Result<Vec<Value>, Status> =
-                    items.iter().map(|item| self.row(item, include, now)).collect();
-                put(&mut out, &self.table(meta, &rows?, true));
+                    items.iter().map(|item| self.row(item, version, include, now)).collect();
+                put(&mut out, &self.table(version, meta, &rows?, true));
             }
         }
+        out.push(b'\n');
         Ok(Bytes::from(out))
     }
 
@@ -122,22 +129,28 @@ impl Renderer {
         Ok(())
     }
 
-    fn row(&self, stored: &Stored, include: IncludeObject, now: Timestamp) -> Result<Value, Status> {
+    fn row(
+        &self,
+        stored: &Stored,
+        version: MetaVersion,
+        include: IncludeObject,
+        now: Timestamp,
+    ) -> Result<Value, Status> {
         let object = codec::decode(stored)?;
         let cells = self.kind.strategy.row(&object, now);
         let mut row = json!({"cells": cells});
         match include {
             IncludeObject::None => {}
-            IncludeObject::Metadata => row["object"] = partial(&object),
+            IncludeObject::Metadata => row["object"] = partial(&object, version),
             IncludeObject::Object => row["object"] = object,
         }
         Ok(row)
     }
 
-    fn table(&self, meta: &ListMeta, rows: &[Value], with_columns: bool) -> Value {
+    fn table(&self, version: MetaVersion, meta: &ListMeta, rows: &[Value], with_columns: bool) -> Value {
         let columns: Vec<Value> =
             self.kind.strategy.columns().iter().filter(|_| with_columns).map(column).collect();
-        json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta.to_json(),
+        json!({"kind": "Table", "apiVersion": version.api_version(), "metadata": meta.to_json(),
             "columnDefinitions": columns, "rows": rows})
     }
 }
@@ -147,8 +160,8 @@ fn column(column: &registry::Column) -> Value {
         "description": column.description, "priority": column.priority})
 }
 
-fn partial(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+fn partial(object: &Value, version: MetaVersion) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": version.api_version(), "metadata": object["metadata"]})
 }
 
 fn put(out: &mut Vec<u8>, value: &Value) {

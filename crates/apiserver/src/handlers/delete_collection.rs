@@ -7,6 +7,8 @@ use http::StatusCode;
 use super::{delete, list};
 use crate::api::{ApiServer, Request};
 use crate::codec;
+use crate::list_options::ListOptions;
+use crate::negotiate::Shown;
 use crate::options::DeleteOptions;
 use crate::respond::{self, Answer};
 use crate::route::Target;
@@ -17,9 +19,11 @@ pub(crate) async fn delete_collection(
     request: &Request,
     target: &Target,
 ) -> Result<Answer, Status> {
+    let renderer = super::renderer(request, target, Shown::List)?;
     let options = DeleteOptions::from_request(request)?;
+    let listed = ListOptions::from_query(&request.query)?;
     let selection = Selection::from_query(target.kind, &request.query)?;
-    let (items, meta) = list::select(api, &request.query, target, &selection).await?;
+    let (items, meta) = list::select(api, &listed, target, &selection).await?;
     for item in &items {
         let object = codec::decode(item)?;
         let one = Target {
@@ -35,5 +39,5 @@ pub(crate) async fn delete_collection(
             Err(status) => return Err(status),
         }
     }
-    Ok(respond::json_bytes(StatusCode::OK, super::renderer(request, target).list(&items, &meta)?))
+    Ok(respond::json_bytes(StatusCode::OK, renderer.list(&items, &meta)?))
 }

@@ -2,15 +2,14 @@
 //! (rules of `resourceVersion`: upstream's "Kubernetes API Concepts").
 
 use apimachinery::status::Status;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
 use store::{Error, Revision};
 
 use crate::api::{ApiServer, Request};
 use crate::codec::Stored;
-use crate::query::Query;
+use crate::continue_token::{Continue, Token};
+use crate::list_options::{ListOptions, Moment};
+use crate::negotiate::Shown;
 use crate::respond::{self, Answer};
 use crate::route::Target;
 use crate::selection::Selection;
@@ -19,65 +18,52 @@ use crate::table::ListMeta;
 
 /// How many objects are looked at in one step when a selector leaves some out of a page.
 const SCAN_STEP: usize = 500;
-/// The version of the tokens (upstream: `storage.encodeContinueV1`).
-const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+/// Upstream: `inconsistentContinue` in apiserver/pkg/storage/etcd3/errors.go.
+const FORGOTTEN_PAGE: &str = "The provided continue parameter is too old to display a consistent list result. You can \
+     start a new list without the continue parameter, or use the continue token in this response to retrieve the \
+     remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were \
+     created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+/// Upstream: `expired` there.
+const FORGOTTEN_LIST: &str = "The resourceVersion for the provided list is too old.";
 
 pub(crate) async fn list(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
+    let renderer = super::renderer(request, target, Shown::List)?;
+    let options = ListOptions::from_query(&request.query)?;
     let selection = Selection::from_query(target.kind, &request.query)?;
-    let (items, meta) = select(api, &request.query, target, &selection).await?;
-    Ok(respond::json_bytes(StatusCode::OK, super::renderer(request, target).list(&items, &meta)?))
-}
-
-/// Where a list goes on.
-#[derive(Serialize, Deserialize)]
-struct Token {
-    v: String,
-    /// The revision that all pages show.
-    rv: Revision,
-    /// The last key of the page before, without the collection's prefix.
-    start: String,
-}
-
-/// What part of the collection is asked for.
-struct Range {
-    after: Option<String>,
-    revision: Option<Revision>,
-    limit: usize,
-    is_continued: bool,
+    let (items, meta) = select(api, &options, target, &selection).await?;
+    Ok(respond::json_bytes(StatusCode::OK, renderer.list(&items, &meta)?))
 }
 
 /// The objects that a list answers with.
 pub(crate) async fn select(
     api: &ApiServer,
-    query: &Query,
+    options: &ListOptions,
     target: &Target,
     selection: &Selection,
 ) -> Result<(Vec<Stored>, ListMeta), Status> {
-    let range = range(api, query, target)?;
-    let refused = |error: Error| match error {
-        Error::Compacted { .. } if range.is_continued => Status::expired(
-            "The provided continue parameter is too old to display a consistent list result. \
-             You must start a new list without the continue parameter",
-        ),
-        other => storage::refused(target, other),
-    };
-    let has_place = !target.namespace.is_empty() || target.kind.scope == registry::Scope::Cluster;
+    let asked = revision(api, options)?;
     if let Some(name) = selection.name()
-        && range.revision.is_none()
-        && has_place
+        && target.has_place()
+        && asked.is_none()
+        && options.continued().is_none()
     {
         return select_one(api, target, selection, name).await;
     }
     let prefix = target.prefix();
-    let step = match range.limit {
+    let step = match options.limit {
         0 => 0,
         limit if selection.is_everything() => limit,
         limit => limit.max(SCAN_STEP),
     };
     let mut items: Vec<Stored> = Vec::new();
-    let (mut after, mut revision) = (range.after.clone(), range.revision);
+    let mut after = match &options.moment {
+        Moment::Continued(token) => Some(format!("{prefix}{}", token.start)),
+        Moment::Newest(_) | Moment::Exactly(_) => None,
+    };
+    let mut revision = asked;
     loop {
-        let page = api.store().list(&prefix, after.as_deref(), step, revision).await.map_err(refused)?;
+        let page = api.store().list(&prefix, after.as_deref(), step, revision).await;
+        let page = page.map_err(|error| refused(target, options, error))?;
         revision = Some(page.revision);
         let mut unseen = page.items.len() as u64 + page.remaining;
         for item in page.items {
@@ -86,13 +72,12 @@ pub(crate) async fn select(
             if selection.matches(&item.value)? {
                 items.push(item.into());
             }
-            if range.limit > 0 && items.len() == range.limit && unseen > 0 {
+            if options.limit > 0 && items.len() == options.limit && unseen > 0 {
                 let start = key[prefix.len()..].to_owned();
-                let token = Token { v: TOKEN_VERSION.to_owned(), rv: page.revision, start };
+                let token = Token { at: Continue::At(page.revision), start };
                 let remaining = selection.is_everything().then_some(unseen);
-                let meta =
-                    ListMeta { revision: page.revision, continue_token: Some(token.encode()), remaining };
-                return Ok((items, meta));
+                let continue_token = Some(token.encode());
+                return Ok((items, ListMeta { revision: page.revision, continue_token, remaining }));
             }
             after = Some(key.to_string());
         }
@@ -119,60 +104,28 @@ async fn select_one(
     Ok((items, ListMeta { revision, ..ListMeta::default() }))
 }
 
-fn range(api: &ApiServer, query: &Query, target: &Target) -> Result<Range, Status> {
-    let limit = query.number::<u32>("limit")?.unwrap_or_default() as usize;
-    let version = query.number::<Revision>("resourceVersion")?;
-    let matching = query.get("resourceVersionMatch");
-    if let Some(token) = query.get("continue") {
-        if version.is_some_and(|v| v > 0) {
-            return Err(Status::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
+/// The revision that the store is asked for; `None`: the newest.
+fn revision(api: &ApiServer, options: &ListOptions) -> Result<Option<Revision>, Status> {
+    match &options.moment {
+        Moment::Newest(Some(asked)) => {
+            storage::check_happened(api, *asked)?;
+            Ok(None)
         }
-        if matching.is_some() {
-            return Err(Status::bad_request("resourceVersionMatch is forbidden when continue is provided"));
-        }
-        let token = Token::decode(token)?;
-        let after = Some(format!("{}{}", target.prefix(), token.start));
-        return Ok(Range { after, revision: Some(token.rv), limit, is_continued: true });
+        Moment::Newest(None) => Ok(None),
+        Moment::Exactly(asked) => Ok(Some(*asked)),
+        Moment::Continued(Token { at: Continue::At(revision), .. }) => Ok(Some(*revision)),
+        Moment::Continued(Token { at: Continue::Newest, .. }) => Ok(None),
     }
-    let newest = api.store().revision();
-    let revision = match (version, matching) {
-        (None, Some(_)) => {
-            return Err(Status::bad_request(
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
-        (Some(0), Some("Exact")) => {
-            return Err(Status::bad_request(
-                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            ));
-        }
-        (Some(asked), _) if asked > newest => return Err(storage::too_large_version(asked, newest)),
-        (Some(asked), Some("Exact")) => Some(asked),
-        // A page of a list at a revision means that revision (upstream's legacy rule).
-        (Some(asked), None) if limit > 0 && asked > 0 => Some(asked),
-        (_, None | Some("NotOlderThan")) => None,
-        (_, Some(other)) => {
-            return Err(Status::bad_request(format!(
-                "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-            )));
-        }
-    };
-    Ok(Range { after: None, revision, limit, is_continued: false })
 }
 
-impl Token {
-    fn encode(&self) -> String {
-        BASE64.encode(serde_json::to_vec(self).expect("a token can be written"))
-    }
-
-    fn decode(text: &str) -> Result<Self, Status> {
-        let refuse = || {
-            Status::bad_request(format!("continue key is not valid: {text:?}: take it from the page before"))
-        };
-        let bytes = BASE64.decode(text.trim_end_matches('=')).map_err(|_| refuse())?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|_| refuse())?;
-        if token.v == TOKEN_VERSION { Ok(token) } else { Err(refuse()) }
+/// A state that is forgotten is 410. Who was in the middle of it is told how to go on without it.
+fn refused(target: &Target, options: &ListOptions, error: Error) -> Status {
+    match (error, &options.moment) {
+        (Error::Compacted { .. }, Moment::Continued(token)) => {
+            let on = Token { at: Continue::Newest, start: token.start.clone() };
+            Status { continue_token: on.encode(), ..Status::expired(FORGOTTEN_PAGE) }
+        }
+        (Error::Compacted { .. }, _) => Status::expired(FORGOTTEN_LIST),
+        (other, _) => storage::refused(target, other),
     }
 }

@@ -23,15 +23,15 @@ use http::StatusCode;
 
 use crate::api::Request;
 use crate::codec::Stored;
-use crate::negotiate;
+use crate::negotiate::{self, Shown};
 use crate::respond::{self, Answer};
 use crate::route::Target;
 use crate::table::Renderer;
 
 /// How the client wants objects of the target's kind.
-fn renderer(request: &Request, target: &Target) -> Renderer {
-    let form = negotiate::form(&request.headers, request.query.get("includeObject"));
-    Renderer::new(target.kind, form, request.clock.clone())
+fn renderer(request: &Request, target: &Target, shown: Shown) -> Result<Renderer, Status> {
+    let form = negotiate::form(&request.headers, request.query.get("includeObject"), shown)?;
+    Ok(Renderer::new(target.kind, form, request.clock.clone()))
 }
 
 /// The answer that shows one object.
@@ -42,6 +42,6 @@ fn show(
     stored: &Stored,
     warnings: &[String],
 ) -> Result<Answer, Status> {
-    let answer = respond::json_bytes(code, renderer(request, target).one(stored)?);
+    let answer = respond::json_bytes(code, renderer(request, target, Shown::One)?.one(stored)?);
     Ok(respond::warn(answer, warnings))
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
 
-async fn five(api: &Harness) {
+pub(crate) async fn five(api: &Harness) {
     for n in 0..5 {
         let mut object = config_map(&format!("c{n}"));
         object["metadata"]["labels"] = json!({"parity": if n % 2 == 0 { "even" } else { "odd" }});
@@ -12,7 +12,7 @@ async fn five(api: &Harness) {
     }
 }
 
-fn names(list: &Value) -> Vec<&str> {
+pub(crate) fn names(list: &Value) -> Vec<&str> {
     let items = list["items"].as_array().expect("items");
     items.iter().map(|i| i["metadata"]["name"].as_str().expect("a name")).collect()
 }
@@ -61,36 +61,6 @@ async fn a_list_can_be_of_an_earlier_revision() {
     assert_eq!(names(&api.get(&newer).await.expect(200)).len(), 4);
     let reply = api.get(&format!("{CONFIG_MAPS}?resourceVersion=999999")).await.expect(504);
     assert_eq!(reply["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
-}
-
-#[tokio::test]
-async fn versions_that_make_no_sense_are_refused() {
-    let api = Harness::start().await;
-    for (query, expect) in [
-        ("resourceVersion=x", "resourceVersion: Invalid value: \"x\": must be a whole number"),
-        (
-            "resourceVersionMatch=Exact",
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ),
-        (
-            "resourceVersion=0&resourceVersionMatch=Exact",
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        ),
-        ("continue=nonsense", "continue key is not valid: \"nonsense\": take it from the page before"),
-    ] {
-        assert_eq!(api.get(&format!("{CONFIG_MAPS}?{query}")).await.refused(400), expect);
-    }
-}
-
-#[tokio::test]
-async fn a_page_of_a_forgotten_revision_is_gone() {
-    let api = Harness::start().await;
-    five(&api).await;
-    let first = api.get(&format!("{CONFIG_MAPS}?limit=2")).await.expect(200);
-    let token = first["metadata"]["continue"].as_str().expect("a token");
-    forget_history(&api).await;
-    let reply = api.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.expect(410);
-    assert_eq!(reply["reason"], "Expired");
 }
 
 /// Writes until the store no longer remembers what was before.
