@@ -1,5 +1,8 @@
 //! JSON patch (RFC 6902) over JSON pointers (RFC 6901).
 
+#[cfg(test)]
+mod laws;
+
 use serde_json::Value;
 
 use crate::schema::strict_json::MAX_DEPTH;
