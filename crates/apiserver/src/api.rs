@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,12 +22,15 @@ use store::Store;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::fairness::{FairQueue, Seat};
 use crate::finish::Wishes;
 use crate::handlers;
 use crate::life::Part;
 use crate::negotiate::{self, Shown};
 use crate::node_streams::NodeStreams;
+use crate::origin::{Connection, Origin};
 use crate::ownership::Author;
+use crate::places::Places;
 use crate::query::Query;
 use crate::respond::{self, Answer};
 use crate::route::{self, Route, Target};
@@ -38,6 +42,11 @@ use crate::{discovery, openapi};
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Watches at once, of all clients. Each is a place in the history, and what its connection holds.
+const MAX_WATCHES: usize = 20_000;
+/// Watches of one user at once.
+const MAX_WATCHES_OF_USER: usize = 10_000;
 
 /// What an [`ApiServer`] works with.
 pub struct Config {
@@ -72,6 +81,9 @@ struct Inner {
     config: Config,
     admission: Mutex<()>,
     shutdown: CancellationToken,
+    queue: FairQueue,
+    watches: Places,
+    connections: AtomicU64,
 }
 
 /// A request whose body has arrived.
@@ -87,18 +99,34 @@ pub(crate) struct Request {
     pub(crate) clock: Clock,
     /// Who asks.
     pub(crate) user: String,
+    /// From where.
+    pub(crate) origin: Origin,
 }
 
 impl ApiServer {
     /// An API over what the config names. Nothing is read or written yet; see [`ApiServer::bootstrap`].
     pub fn new(config: Config) -> Self {
-        let inner = Inner { config, admission: Mutex::new(()), shutdown: CancellationToken::new() };
+        let inner = Inner {
+            config,
+            admission: Mutex::new(()),
+            shutdown: CancellationToken::new(),
+            queue: FairQueue::new(),
+            watches: Places::new(MAX_WATCHES, MAX_WATCHES_OF_USER),
+            connections: AtomicU64::new(0),
+        };
         Self { inner: Arc::new(inner) }
     }
 
     /// The API as `user` sees it, for use in this process.
     pub fn service(&self, user: UserInfo) -> ApiService {
-        ApiService { api: self.clone(), user }
+        ApiService { api: self.clone(), user, origin: Origin::Process }
+    }
+
+    /// A new connection, and the API as `user` sees it through that.
+    pub(crate) fn connection(&self, user: UserInfo) -> (Arc<Connection>, ApiService) {
+        let connection = Arc::new(Connection::new(self.inner.connections.fetch_add(1, Ordering::Relaxed)));
+        let origin = Origin::Connection(Arc::clone(&connection));
+        (connection, ApiService { api: self.clone(), user, origin })
     }
 
     /// Makes the objects that every cluster has (namespaces, the default StorageClass, the Service of the API),
@@ -169,6 +197,19 @@ impl ApiServer {
 
     pub(crate) fn random(&self) -> &Random {
         &self.inner.config.random
+    }
+
+    pub(crate) fn watches(&self) -> &Places {
+        &self.inner.watches
+    }
+
+    /// Waits until it is the client's turn.
+    async fn seat(&self, user: &str, origin: &Origin) -> Result<Option<Seat>, Status> {
+        let Origin::Connection(connection) = origin else { return Ok(None) };
+        let seat = self.inner.queue.seat(user, connection.number).await?;
+        // Most of what handlers do is done without a pause. Here others get in between.
+        tokio::task::yield_now().await;
+        Ok(Some(seat))
     }
 
     pub(crate) fn admission_lock(&self) -> &Mutex<()> {
@@ -274,6 +315,7 @@ impl ApiServer {
 pub struct ApiService {
     api: ApiServer,
     user: UserInfo,
+    origin: Origin,
 }
 
 impl<B> tower::Service<http::Request<B>> for ApiService
@@ -290,7 +332,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let Self { api, user } = self.clone();
+        let Self { api, user, origin } = self.clone();
         let (mut parts, body) = request.into_parts();
         let wishes = Wishes::of(&parts.uri, &parts.headers);
         let answer = async move {
@@ -298,6 +340,15 @@ where
             // Who may not ask is refused before the body is read.
             let route = match admit(&user, &parts.method, &path) {
                 Ok(route) => route,
+                Err(status) => return respond::refusal(&status),
+            };
+            let turn = match route {
+                // Whoever looks after stead must learn that it lives, most of all when there is much to do.
+                Route::Health => Ok(None),
+                _ => api.seat(&user.name, &origin).await,
+            };
+            let _seat = match turn {
+                Ok(seat) => seat,
                 Err(status) => return respond::refusal(&status),
             };
             let body = match collect(body).await {
@@ -313,6 +364,7 @@ where
                 upgrade: parts.extensions.remove::<OnUpgrade>(),
                 clock: api.clock().clone(),
                 user: user.name,
+                origin,
             };
             api.answer(route, request).await
         };

@@ -50,7 +50,7 @@ impl ApiServer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use apimachinery::inject::{Clock, Random};
@@ -62,7 +62,7 @@ mod tests {
     use crate::api::Config;
     use crate::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
 
-    struct NoNode;
+    pub(crate) struct NoNode;
 
     #[async_trait::async_trait]
     impl NodeStreams for NoNode {

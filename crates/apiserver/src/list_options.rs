@@ -41,7 +41,7 @@ impl ListOptions {
         let version = query.get("resourceVersion");
         let matching = query.get("resourceVersionMatch");
         let token = query.get("continue");
-        refuse(list_errors(query, version, matching, token))?;
+        refuse(&list_errors(query, version, matching, token))?;
         // What is below zero is no limit.
         let limit = query.number::<i64>("limit")?.unwrap_or_default();
         let limit = usize::try_from(limit).unwrap_or_default();
@@ -133,7 +133,7 @@ impl WatchOptions {
         let bookmarks = query.flag("allowWatchBookmarks");
         let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
         let matching = query.get("resourceVersionMatch");
-        refuse(watch_errors(initial, matching, query.get("continue")))?;
+        refuse(&watch_errors(initial, matching, query.get("continue")))?;
         let asked = match query.get("resourceVersion") {
             None | Some("0") => None,
             Some(text) => {
@@ -183,9 +183,9 @@ pub(crate) fn revision(text: &str) -> Result<Revision, FieldError> {
     })
 }
 
-fn refuse(errors: Vec<FieldError>) -> Result<(), Status> {
+fn refuse(errors: &[FieldError]) -> Result<(), Status> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Status::invalid("ListOptions.meta.k8s.io", "", &errors))
+    Err(Status::invalid("ListOptions.meta.k8s.io", "", errors))
 }

@@ -155,10 +155,9 @@ impl<'a> Range<'a> {
         matches!(self.media_type, "*/*" | "application/*") || self.media_type == media_type
     }
 
-    /// How much the client likes it: thousandths; 1000 when it does not say.
-    fn quality(&self) -> u32 {
-        let said = self.parameter("q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
-        (said.clamp(0.0, 1.0) * 1000.0) as u32
+    /// How much the client likes it, from 0 to 1; 1 when it does not say.
+    fn quality(&self) -> f32 {
+        self.parameter("q").and_then(|q| q.parse().ok()).unwrap_or(1.0)
     }
 
     fn form(&self, shown: Shown) -> Option<Asked> {
@@ -196,7 +195,7 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
         })
         .collect();
     // Stable: among equals the first counts.
-    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+    ranges.sort_by(|a, b| b.quality().total_cmp(&a.quality()));
     ranges
 }
 

@@ -38,6 +38,16 @@ struct ShallowMeta<'a> {
     labels: BTreeMap<String, String>,
 }
 
+/// Upstream's kinds with fields of their own say it in other words than those without
+/// (`DefaultMetaV1FieldSelectorConversion`).
+fn unknown_field(field: &str, only_metadata: bool) -> Status {
+    Status::bad_request(if only_metadata {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
+    })
+}
+
 impl Selection {
     /// Reads `labelSelector` and `fieldSelector`. 400 for selectors that cannot be understood and for fields
     /// that the kind does not offer.
@@ -61,7 +71,7 @@ impl Selection {
                     continue;
                 }
                 if !offered.iter().any(|(field, _)| *field == term.field) {
-                    return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
+                    return Err(unknown_field(&term.field, offered.is_empty()));
                 }
                 deep = true;
             }

@@ -15,10 +15,16 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api::ApiServer;
 use crate::pki::Pki;
+use crate::places::Places;
+use crate::stall::Stall;
 use crate::user::UserInfo;
 
 /// Connections at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
+/// Connections of one user at once: a place is left for others.
+const MAX_CONNECTIONS_OF_USER: usize = 3072;
+/// How long a client that watches may take nothing of what it is sent, before it is cut off.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// Requests at once on one HTTP/2 connection (upstream's default is 250).
 const MAX_STREAMS: u32 = 1000;
 /// The request line and all headers together.
@@ -41,6 +47,7 @@ impl ApiServer {
         let acceptor = TlsAcceptor::from(pki.server_config());
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS_OF_USER);
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -53,6 +60,7 @@ impl ApiServer {
                         api: self.clone(),
                         acceptor: acceptor.clone(),
                         watcher: graceful.watcher(),
+                        places: places.clone(),
                         _permit: permit,
                     };
                     tokio::spawn(connection.run(stream));
@@ -84,6 +92,7 @@ struct Connection {
     api: ApiServer,
     acceptor: TlsAcceptor,
     watcher: Watcher,
+    places: Places,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -103,10 +112,20 @@ impl Connection {
         let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let user =
             certificate.and_then(|c| UserInfo::from_certificate(c)).unwrap_or_else(UserInfo::anonymous);
-        let service = TowerToHyperService::new(self.api.service(user));
+        let Some(_place) = self.places.take(&user.name) else {
+            tracing::warn!(user = user.name, "too many connections of one user");
+            return;
+        };
+        let (connection, service) = self.api.connection(user);
+        let service = TowerToHyperService::new(service);
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let builder = if is_h2 { builder().http2_only() } else { builder().http1_only() };
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).into_owned();
+        let connection = builder
+            .serve_connection_with_upgrades(
+                TokioIo::new(Stall::new(tls, WRITE_PATIENCE, connection)),
+                service,
+            )
+            .into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "a connection broke");
         }
@@ -128,3 +147,6 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(KEEP_ALIVE);
     builder
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::codec::Stored;
 use crate::list_options::{ListOptions, Start, WatchOptions};
 use crate::negotiate::Shown;
+use crate::origin::WatchPlace;
 use crate::respond::{self, Answer};
 use crate::route::Target;
 use crate::selection::Selection;
@@ -44,6 +45,7 @@ pub(crate) async fn watch(api: &ApiServer, mut request: Request, target: &Target
     let renderer = super::renderer(&request, target, Shown::Watch)?;
     let options = WatchOptions::from_query(target.kind, &request.query)?;
     let selection = Selection::from_query(target.kind, &request.query)?;
+    let place = WatchPlace::take(api.watches(), &request.origin, &request.user)?;
     let socket = socket::Handshake::from_request(&mut request)?;
     let (initial, revision) = begin(api, &options.start, target, &selection).await?;
     let changes = api.store().watch(&watched_prefix(target, &selection), revision);
@@ -60,6 +62,7 @@ pub(crate) async fn watch(api: &ApiServer, mut request: Request, target: &Target
                 bookmarks: Bookmarks::new(options.bookmarks, end),
                 deadline: Box::pin(tokio::time::sleep_until(end)),
                 shutdown: api.shutdown_token().clone(),
+                _place: place,
             };
             feed.into_stream()
         }

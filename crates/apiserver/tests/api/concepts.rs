@@ -105,7 +105,7 @@ async fn versions_and_tokens_that_nobody_gave_are_refused() {
         let refusal = api.get(&format!("{CONFIG_MAPS}?continue={token}")).await.refused(400);
         assert!(refusal.starts_with("invalid continue token: continue key is not valid"), "{refusal}");
     }
-    let first = api.get(&format!("/api/v1/namespaces?limit=1")).await.expect(200);
+    let first = api.get("/api/v1/namespaces?limit=1").await.expect(200);
     let token = first["metadata"]["continue"].as_str().expect("a token");
     assert_eq!(
         api.get(&format!("/api/v1/namespaces?continue={token}&resourceVersion=1")).await.refused(400),
@@ -298,4 +298,12 @@ async fn answers_come_laid_out_or_as_yaml_on_request() {
     let (headers, yaml) = read(&api, &format!("{CONFIG_MAPS}/b"), &[("accept", "application/yaml")]).await;
     assert_eq!(headers["content-type"], "application/yaml");
     assert!(String::from_utf8(yaml).expect("text").contains("reason: NotFound"));
+}
+
+#[tokio::test]
+async fn paths_of_watches_without_a_parameter_are_not_served() {
+    let api = Harness::start().await;
+    for path in ["/api/v1/watch/pods", "/api/v1/watch/namespaces/default/pods/a"] {
+        assert_eq!(api.get(path).await.refused(404), "the server could not find the requested resource");
+    }
 }

@@ -98,5 +98,10 @@ async fn fields_select_by_name_and_by_what_the_kind_offers() {
     }
     let refusal = api.get(&format!("{PODS}?fieldSelector=spec.color%3Dred")).await.refused(400);
     assert_eq!(refusal, "field label not supported: spec.color");
+    let refusal = api.get(&format!("{CONFIG_MAPS}?fieldSelector=data.a%3Db")).await.refused(400);
+    assert_eq!(
+        refusal,
+        "\"data.a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+    );
     api.get(&format!("{PODS}?labelSelector=a%20b")).await.refused(400);
 }

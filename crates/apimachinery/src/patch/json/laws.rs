@@ -54,7 +54,7 @@ fn add(document: &Value, tokens: &[String], value: &Value) -> Option<Value> {
         Value::Array(items) => {
             let index = if token == "-" { items.len() } else { token.parse().ok()? };
             let (before, after) = items.split_at_checked(index)?;
-            Some([before, &[value.clone()], after].concat().into())
+            Some([before, std::slice::from_ref(value), after].concat().into())
         }
         _ => None,
     })

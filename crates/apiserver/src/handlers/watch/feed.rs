@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::Lines;
 use crate::codec::Stored;
+use crate::origin::WatchPlace;
 use crate::storage;
 
 /// How often a client that allows bookmarks gets one.
@@ -36,6 +37,7 @@ pub(super) struct Feed {
     pub(super) bookmarks: Bookmarks,
     pub(super) deadline: Pin<Box<Sleep>>,
     pub(super) shutdown: CancellationToken,
+    pub(super) _place: WatchPlace,
 }
 
 /// When the next bookmark is due.
