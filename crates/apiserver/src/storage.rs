@@ -84,6 +84,7 @@ impl ApiServer {
             named.meta_mut().insert("name".to_owned(), name.into());
             match self.make_named(target, named, dry_run, author, warnings).await {
                 Err(status) if status.reason == "AlreadyExists" && attempt < MAX_NAME_ATTEMPTS => {}
+                Err(status) if status.reason == "AlreadyExists" => return Err(no_unique_name(status)),
                 outcome => return outcome,
             }
         }
@@ -338,6 +339,13 @@ fn too_large_version(asked: Revision, newest: Revision) -> Status {
     let mut status = Status::new(504, "Timeout", format!("Timeout: {message}"));
     status.details = json!({"retryAfterSeconds": 1,
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]});
+    status
+}
+
+/// Upstream: `errors.NewGenerateNameConflict`.
+fn no_unique_name(mut status: Status) -> Status {
+    status.message += ", the server was not able to generate a unique name for the object";
+    status.details["retryAfterSeconds"] = 1.into();
     status
 }
 

@@ -174,6 +174,11 @@ pub trait Strategy: Sync {
         true
     }
 
+    /// Whether a put makes what is not there (upstream: `AllowCreateOnUpdate`).
+    fn allows_create_on_update(&self) -> bool {
+        false
+    }
+
     /// What is wrong with changing the status of `old` to that of `new`: what a write of `/status` is checked for.
     fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()

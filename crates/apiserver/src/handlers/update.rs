@@ -30,9 +30,32 @@ pub(crate) async fn put(
     let mut warnings = Vec::new();
     let sent = content::decode_kind(request, target.kind, options.field_validation, &mut warnings)?;
     check_name(target, &sent)?;
+    let may_make = part == Part::Main && target.kind.strategy.allows_create_on_update();
     let update = Update { target, part, dry_run: options.dry_run, author: &author, warnings: &mut warnings };
-    let stored = api.update(update, |_, _| Ok(sent.clone())).await?.into_stored();
-    super::show(request, target, StatusCode::OK, &stored, &warnings)
+    match api.update(update, |_, _| Ok(sent.clone())).await {
+        Err(status) if may_make && status.reason == "NotFound" => {
+            make(api, request, target, sent, options, &author).await
+        }
+        updated => super::show(request, target, StatusCode::OK, &updated?.into_stored(), &warnings),
+    }
+}
+
+/// Makes what a put did not find.
+async fn make(
+    api: &ApiServer,
+    request: &Request,
+    target: &Target,
+    sent: Value,
+    options: WriteOptions,
+    author: &Author,
+) -> Result<Answer, Status> {
+    if !sent.uid().is_empty() {
+        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", sent.uid());
+        return Err(Status::conflict(&target.kind.resource(), &target.name, &why));
+    }
+    let mut warnings = Vec::new();
+    let stored = api.make(target, sent, options.dry_run, author, &mut warnings).await?;
+    super::show(request, target, StatusCode::CREATED, &stored, &warnings)
 }
 
 /// The object's name and namespace must be those of the path.

@@ -47,13 +47,18 @@ impl Reply {
 
 impl Harness {
     pub(crate) async fn start() -> Self {
+        Self::with_random(Random::seeded(1)).await
+    }
+
+    /// An API to which chance gives these numbers.
+    pub(crate) async fn with_random(random: Random) -> Self {
         let store = Arc::new(store::Memory::new());
         let api = ApiServer::new(Config {
             store: Arc::clone(&store) as _,
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(FakeNode),
             clock: Clock::new(Timestamp::now),
-            random: Random::seeded(1),
+            random,
         });
         api.bootstrap().await.expect("bootstrapped");
         Self { api, store }

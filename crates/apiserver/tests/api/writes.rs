@@ -239,3 +239,103 @@ async fn the_roots_certificates_are_published_and_renewed() {
         assert!(about.starts_with("Contains a CA bundle"), "{about}");
     }
 }
+
+#[tokio::test]
+async fn a_put_makes_what_is_not_there_for_the_kinds_that_upstream_lets_it() {
+    let api = Harness::start().await;
+    for (word, expect) in [
+        ("lease", 201),
+        ("endpoints", 201),
+        ("event", 201),
+        ("service", 201),
+        ("role", 201),
+        ("clusterrole", 201),
+        ("rolebinding", 201),
+        ("clusterrolebinding", 201),
+        ("configmap", 404),
+        ("secret", 404),
+        ("sts", 404),
+        ("endpointslice", 404),
+    ] {
+        let kind = registry::by_word(word).expect("a kind");
+        let one = format!("{}/sample", crate::contract::collection(kind));
+        let mut object = sample(kind);
+        api.put(&format!("{one}?dryRun=All"), &object).await.expect(expect);
+        api.get(&one).await.expect(404);
+        let made = api.put(&one, &object).await.expect(expect);
+        if expect == 201 {
+            assert!(made["metadata"]["uid"].is_string(), "{word}");
+            api.put(&one, &made).await.expect(200);
+            // What is gone does not come back under the name of what it was.
+            api.delete(&one).await.expect(200);
+            object["metadata"]["uid"] = made["metadata"]["uid"].clone();
+            api.put(&one, &object).await.refused(409);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_pages_and_not_at_all_in_a_dry_run() {
+    let api = Harness::start().await;
+    for name in ["a", "b", "c"] {
+        api.post(CONFIG_MAPS, &config_map(name)).await.expect(201);
+    }
+    let count = |list: Value| list["items"].as_array().expect("items").len();
+    assert_eq!(count(api.delete(&format!("{CONFIG_MAPS}?dryRun=All")).await.expect(200)), 3);
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]});
+    assert_eq!(count(api.send("DELETE", CONFIG_MAPS, &options).await.expect(200)), 3);
+    assert_eq!(count(api.delete(&format!("{CONFIG_MAPS}?limit=2")).await.expect(200)), 2);
+    assert_eq!(count(api.get(CONFIG_MAPS).await.expect(200)), 1);
+    let one = "fieldSelector=metadata.name%3Dzzz";
+    assert_eq!(count(api.delete(&format!("{CONFIG_MAPS}?{one}")).await.expect(200)), 0);
+    assert_eq!(count(api.get(CONFIG_MAPS).await.expect(200)), 1);
+}
+
+#[tokio::test]
+async fn names_that_are_all_taken_are_told_as_such() {
+    let api = Harness::with_random(apimachinery::inject::Random::new(|| 0)).await;
+    let object = json!({"metadata": {"generateName": "a-"}});
+    let made = api.post(CONFIG_MAPS, &object).await.expect(201);
+    assert_eq!(made["metadata"]["name"], "a-bbbbb");
+    let reply = api.post(CONFIG_MAPS, &object).await.expect(409);
+    assert_eq!(
+        reply["message"],
+        "configmaps \"a-bbbbb\" already exists, the server was not able to generate a unique name for the object"
+    );
+    assert_eq!(
+        (&reply["reason"], &reply["details"]["retryAfterSeconds"]),
+        (&json!("AlreadyExists"), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn annotations_and_owners_have_their_rules_on_every_write() {
+    let api = Harness::start().await;
+    api.post(CONFIG_MAPS, &config_map("a")).await.expect(201);
+    let one = format!("{CONFIG_MAPS}/a");
+    let large = json!({"metadata": {"annotations": {"a": "x".repeat(256 << 10)}}});
+    let refusal = api.patch("merge", &one, &large).await.refused(422);
+    assert!(
+        refusal.contains("metadata.annotations: Too long: may not be more than 262144 bytes"),
+        "{refusal}"
+    );
+    let owner = |name: &str, controller: bool| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name,
+        "uid": "11111111-1111-1111-1111-111111111111", "controller": controller, "blockOwnerDeletion": true})
+    };
+    let two = json!({"metadata": {"ownerReferences": [owner("b", true), owner("c", true)]}});
+    let refusal = api.patch("merge", &one, &two).await.refused(422);
+    assert!(refusal.contains("only one reference can have Controller set to true"), "{refusal}");
+    let both = json!({"metadata": {"ownerReferences": [owner("b", true), owner("c", false)]}});
+    api.patch("merge", &one, &both).await.expect(200);
+    let label = json!({"metadata": {"labels": {"-a": "b", "c": "d e"}}});
+    let refusal = api.patch("merge", &one, &label).await.refused(422);
+    assert!(
+        refusal.contains("metadata.labels: Invalid value: \"-a\"") && refusal.contains("\"d e\""),
+        "{refusal}"
+    );
+    for (field, value) in [("name", "b"), ("namespace", "other")] {
+        api.patch("merge", &one, &json!({"metadata": {field: value}})).await.refused(400);
+    }
+    assert_eq!(api.get(&one).await.expect(200)["metadata"]["annotations"], Value::Null);
+}

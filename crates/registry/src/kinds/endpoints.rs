@@ -38,6 +38,10 @@ const COLUMNS: &[Column] = &[NAME, column("Endpoints", "string", "The addresses 
 struct Rules;
 
 impl Strategy for Rules {
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
     fn set_defaults(&self, endpoints: &mut Value) {
         let Some(endpoints) = endpoints.as_object_mut() else { return };
         for subset in objects_mut(endpoints, "subsets") {

@@ -47,6 +47,10 @@ const COLUMNS: &[Column] = &[
 struct Rules;
 
 impl Strategy for Rules {
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
     fn validate(&self, event: &Value) -> Vec<FieldError> {
         let about = text(&event["involvedObject"]["namespace"]);
         let own = event.namespace();

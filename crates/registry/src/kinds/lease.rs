@@ -32,6 +32,10 @@ const COLUMNS: &[Column] = &[NAME, column("Holder", "string", "Who holds the lea
 struct Rules;
 
 impl Strategy for Rules {
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
     fn validate(&self, lease: &Value) -> Vec<FieldError> {
         let (mut errors, path, spec) = (Errors::new(), Path::new("spec"), &lease["spec"]);
         let seconds = &spec["leaseDurationSeconds"];

@@ -54,6 +54,10 @@ const COLUMNS: &[Column] = &[
 struct Rules;
 
 impl Strategy for Rules {
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
     fn set_defaults(&self, service: &mut Value) {
         let Some(spec) = object(service, "spec") else { return };
         default_to(spec, "type", CLUSTER_IP);

@@ -118,6 +118,11 @@ impl Strategy for Stored {
 struct StoredByPath;
 
 impl Strategy for StoredByPath {
+    // Roles and their bindings, all of which upstream lets a put make.
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
     fn warnings(&self, object: &Value) -> Vec<String> {
         warning(object)
     }
