@@ -222,6 +222,11 @@ pub trait Strategy: Sync {
         None
     }
 
+    /// Whether objects lie encrypted in the store.
+    fn is_sealed(&self) -> bool {
+        false
+    }
+
     /// The grace period in seconds that a delete of this object gives when the client names none; `None`
     /// for kinds whose objects go at once. For pods: `spec.terminationGracePeriodSeconds`, 0 when the pod
     /// is not bound to a node or has ended.

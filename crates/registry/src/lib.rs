@@ -25,5 +25,5 @@ mod value;
 pub use bootstrap::bootstrap_objects;
 pub use kind::{ClusterView, Column, Kind, Scale, Scope, Strategy, Subresource};
 pub use kinds::KINDS;
-pub use lookup::{by_gvk, by_resource, by_word, key, namespace_prefix, storage_prefix};
+pub use lookup::{by_gvk, by_resource, by_word, key, namespace_prefix, sealed_prefixes, storage_prefix};
 pub use meta::{validate_object_meta, validate_object_meta_update};

@@ -43,6 +43,11 @@ pub fn storage_prefix(kind: &Kind) -> String {
     format!("/{group}/{}/", kind.plural)
 }
 
+/// The storage prefixes of the kinds whose objects lie encrypted.
+pub fn sealed_prefixes() -> Vec<String> {
+    KINDS.iter().filter(|kind| kind.strategy.is_sealed()).map(|kind| storage_prefix(kind)).collect()
+}
+
 /// The storage prefix of a kind's objects in one namespace: `/core/pods/default/`.
 pub fn namespace_prefix(kind: &Kind, namespace: &str) -> String {
     format!("{}{namespace}/", storage_prefix(kind))

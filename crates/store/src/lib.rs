@@ -30,6 +30,7 @@
 mod embedded;
 mod memory;
 mod mvcc;
+mod sealed;
 mod watch;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use futures::stream::BoxStream;
 pub use embedded::{Embedded, LATE_DELAY, OpenError};
 pub use memory::Memory;
 pub use mvcc::{HISTORY_BYTES, HISTORY_EVENTS};
+pub use sealed::{KeyError, Keys, OpenSealedError, Sealed};
 pub use watch::PROGRESS_INTERVAL;
 
 /// The number of a write. Revisions only grow, over restarts and crashes too.

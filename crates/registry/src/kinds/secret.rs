@@ -110,6 +110,10 @@ impl Strategy for Rules {
         ]
     }
 
+    fn is_sealed(&self) -> bool {
+        true
+    }
+
     fn selectable_fields(&self, secret: &Value) -> Vec<(&'static str, String)> {
         vec![("type", text(&secret["type"]).to_owned())]
     }
