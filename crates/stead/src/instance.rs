@@ -18,10 +18,13 @@ const NODE_NAME: &str = "node-name";
 /// Folders below the data directory. They hold Secrets, keys and set-user-id programs: root's alone.
 const FOLDERS: [&str; 6] = ["images", "network", "pki", "pods", "sandboxes", "volumes"];
 /// Files below the data directory.
-const FILES: [&str; 7] = ["kubeconfig", "kubeconfig.next", LOCK, NODE_NAME, POD_CIDR, LOG, STATE];
+const FILES: [&str; 9] =
+    [KEYS, "encryption-keys.new", "kubeconfig", "kubeconfig.next", LOCK, NODE_NAME, POD_CIDR, LOG, STATE];
 const LOCK: &str = "lock";
 /// The log of a detached stead.
 const LOG: &str = "stead.log";
+/// The keys that Secrets lie encrypted with.
+const KEYS: &str = "encryption-keys";
 /// The store's file.
 const STATE: &str = "state.redb";
 
@@ -112,6 +115,11 @@ impl Instance {
     /// The store's file.
     pub(crate) fn state(&self) -> PathBuf {
         self.dir.join(STATE)
+    }
+
+    /// The keys that Secrets in the store's file are encrypted with.
+    pub(crate) fn encryption_keys(&self) -> PathBuf {
+        self.dir.join(KEYS)
     }
 
     /// The log of a detached stead.

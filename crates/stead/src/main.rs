@@ -6,6 +6,7 @@ mod down;
 mod image;
 mod instance;
 mod node_link;
+mod secrets;
 mod up;
 
 use std::ffi::OsString;
@@ -31,6 +32,8 @@ enum Command {
     Down(down::Down),
     /// Import, pull, list and remove images
     Image(image::Image),
+    /// Change the key that Secrets lie encrypted with
+    Secrets(secrets::Secrets),
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up::run(&up, &data_dir),
         Command::Down(down) => down::run(&down, &data_dir),
         Command::Image(image) => image::run(image, &data_dir),
+        Command::Secrets(secrets) => secrets::run(&secrets, &data_dir),
         Command::Client(command) => return cli::run(command, &args.connection, Args::command()),
     };
     match result {

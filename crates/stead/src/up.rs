@@ -22,7 +22,7 @@ use images::Mirror;
 use jiff::Timestamp;
 use network::{Ipv4Cidr, Network};
 use nix::sys::stat::{Mode, umask};
-use store::{Embedded, Store};
+use store::{Embedded, Sealed, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::parts::Group;
@@ -200,16 +200,18 @@ impl Ends {
 async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     let listener = apiserver::bind(up.listen).await?;
     let address = listener.local_addr()?;
-    let store = Embedded::open(instance.state())?;
+    let database = Embedded::open(instance.state())?;
+    let below = Arc::clone(&database) as Arc<dyn Store>;
+    let store = Sealed::open(below, registry::sealed_prefixes(), &instance.encryption_keys()).await?;
     let link = NodeLink::default();
     let api = ApiServer::new(apiserver::Config {
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store: Arc::new(store),
         service_cidr: up.service_cidr.to_string(),
         streams: Arc::new(link.clone()),
         clock: Clock::new(Timestamp::now),
         random: Random::new(rand::random),
     });
-    let _ = running.api.set((api.clone(), store));
+    let _ = running.api.set((api.clone(), database));
     api.bootstrap().await.map_err(|status| anyhow!("cannot make the first objects: {status}"))?;
 
     let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &server_names(address.ip())?)?);

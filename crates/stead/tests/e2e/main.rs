@@ -6,6 +6,7 @@
 
 mod clients;
 mod deployments;
+mod encryption;
 mod harness;
 mod images;
 mod network_and_dns;
