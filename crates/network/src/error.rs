@@ -57,7 +57,7 @@ pub enum NetworkError {
     #[error("cannot set {name}=1: {error}")]
     Sysctl {
         /// As `sysctl` names it.
-        name: &'static str,
+        name: String,
         /// Why.
         error: io::Error,
     },

@@ -3,13 +3,22 @@
 //!
 //! ```text
 //! table ip stead-abc123 {
+//!     chain guard          keeps pods away from the host's loopback
 //!     chain postrouting    pods' traffic to elsewhere leaves with the host's address; so does a pod's to itself
 //!     chain prerouting     service addresses, for pods and other machines
 //!     chain output         service addresses, for the host
 //!     chain forward        refusals for services without endpoints; keeps strangers out when the host does
+//!     chain input          refusals, for ports of the host
 //!     chain output-filter  refusals, for the host
 //! }
 //! ```
+//!
+//! Node ports answer on 127.0.0.1 too, for which the bridge routes loopback addresses
+//! (`host::route_loopback`). That alone would let pods reach what listens on the host's loopback only
+//! (CVE-2020-8558), so `guard` drops such packets before anything else looks at them. It needs no state:
+//! answers that pods really give come from and go to addresses of the bridge, and are translated back later.
+
+use std::net::Ipv4Addr;
 
 use crate::cidr::Ipv4Cidr;
 use crate::netlink::nft::{
@@ -19,16 +28,22 @@ use crate::netlink::nft_expr::{CT_STATE_NEW, CT_STATUS_DNAT, Ipv4Field, Is};
 use crate::netlink::{Message, NetlinkError, Socket};
 use crate::services;
 
-/// `NF_IP_PRI_NAT_DST`, `NF_IP_PRI_FILTER` and `NF_IP_PRI_NAT_SRC`.
+/// `NF_IP_PRI_RAW`, `NF_IP_PRI_NAT_DST`, `NF_IP_PRI_FILTER` and `NF_IP_PRI_NAT_SRC`.
+const PRIORITY_RAW: i32 = -300;
 const PRIORITY_NAT_DST: i32 = -100;
 const PRIORITY_FILTER: i32 = 0;
 const PRIORITY_NAT_SRC: i32 = 100;
 
-const CHAINS: [BaseChain<'static>; 5] = [
+/// 127.0.0.0/8.
+const LOOPBACK: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(255, 0, 0, 0));
+
+const CHAINS: [BaseChain<'static>; 7] = [
+    BaseChain { name: "guard", kind: "filter", hook: Hook::Prerouting, priority: PRIORITY_RAW },
     BaseChain { name: "prerouting", kind: "nat", hook: Hook::Prerouting, priority: PRIORITY_NAT_DST },
     BaseChain { name: "output", kind: "nat", hook: Hook::Output, priority: PRIORITY_NAT_DST },
     BaseChain { name: "postrouting", kind: "nat", hook: Hook::Postrouting, priority: PRIORITY_NAT_SRC },
     BaseChain { name: "forward", kind: "filter", hook: Hook::Forward, priority: PRIORITY_FILTER },
+    BaseChain { name: "input", kind: "filter", hook: Hook::Input, priority: PRIORITY_FILTER },
     BaseChain { name: "output-filter", kind: "filter", hook: Hook::Output, priority: PRIORITY_FILTER },
 ];
 
@@ -36,7 +51,7 @@ const CHAINS: [BaseChain<'static>; 5] = [
 pub(crate) struct Firewall {
     pub(crate) table: Table,
     bridge: String,
-    cidr: Ipv4Cidr,
+    pub(crate) cidr: Ipv4Cidr,
 }
 
 impl Table {
@@ -62,7 +77,9 @@ impl Firewall {
             messages.push(self.table.add_base_chain(chain));
             messages.push(self.table.flush_chain(chain.name));
         }
+        messages.extend(self.guard());
         messages.push(self.masquerade());
+        messages.push(self.masquerade_loopback());
         messages.extend(services::rules(&self.table));
         if !dropping.is_empty() {
             messages.push(self.keep_strangers_out());
@@ -77,6 +94,24 @@ impl Firewall {
             }
         }
         Ok(())
+    }
+
+    fn guard(&self) -> [Message; 2] {
+        [Ipv4Field::Source, Ipv4Field::Destination].map(|field| {
+            self.table.append_rule("guard", "the host's loopback is not for pods", |rule| {
+                rule.input_interface(Is::Equal, &self.bridge)
+                    .ipv4_in(field, Is::Equal, LOOPBACK.0, LOOPBACK.1)
+                    .verdict(Verdict::Drop)
+            })
+        })
+    }
+
+    fn masquerade_loopback(&self) -> Message {
+        self.table.append_rule("postrouting", "the loopback's ports lead to pods too", |rule| {
+            rule.output_interface(Is::Equal, &self.bridge)
+                .ipv4_in(Ipv4Field::Source, Is::Equal, LOOPBACK.0, LOOPBACK.1)
+                .masquerade()
+        })
     }
 
     fn masquerade(&self) -> Message {
@@ -145,8 +180,6 @@ fn comment(bridge: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::common::{Namespace, ip, on_a_host};
     use crate::netlink::nft::set_policy_drop;
@@ -200,6 +233,7 @@ mod tests {
                 pod_cidr: "10.42.0.0/24".parse().unwrap(),
                 instance: "abcdef".into(),
                 mtu: None,
+                notes: dir.path().join("sysctls"),
             };
             let network = Network::open(&config).unwrap();
             let (a, b) = (Namespace::new(), Namespace::new());

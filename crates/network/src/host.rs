@@ -1,12 +1,13 @@
 //! The host's side: the bridge, its address, and what the kernel must allow.
 
-use std::fs;
+use std::path::Path;
 
 use crate::cidr::Ipv4Cidr;
 use crate::error::NetworkError;
 use crate::netlink::Socket;
 use crate::netlink::route::{self, Address, Link, Route};
 use crate::network::{Bridge, gateway_mac};
+use crate::sysctls;
 
 const DEFAULT_MTU: u32 = 1500;
 /// Routes with shorter prefixes send "everything else" somewhere (default routes, those of VPNs) and give
@@ -104,34 +105,34 @@ fn refuse_collisions(
     Ok(())
 }
 
+/// Lets connections from the host's loopback go out over the bridge, and answers come back: node ports answer
+/// on 127.0.0.1. Only the bridge's setting, which goes with the bridge; the firewall's chain `guard` keeps
+/// pods from using it.
+pub(crate) fn route_loopback(bridge: &str) -> Result<(), NetworkError> {
+    sysctls::set(&format!("net.ipv4.conf.{bridge}.route_localnet"))
+}
+
 /// Lets the host pass packets on, between pods and elsewhere, and lets service addresses work between two
 /// pods of one bridge (br_netfilter).
 ///
 /// Both are for the whole machine (or network namespace): answers come in by whichever interface they like.
-pub(crate) fn enable_forwarding() -> Result<(), NetworkError> {
-    set_sysctl("net.ipv4.ip_forward")?;
-    match set_sysctl("net.bridge.bridge-nf-call-iptables") {
-        Err(NetworkError::Sysctl { name, error }) if error.kind() == std::io::ErrorKind::NotFound => {
-            tracing::warn!(
-                "there is no {name}: load the kernel module br_netfilter, or service addresses do not work \
-                 between pods"
-            );
-            Ok(())
+pub(crate) fn enable_forwarding(notes: &Path) -> Result<(), NetworkError> {
+    const BRIDGED: &str = "net.bridge.bridge-nf-call-iptables";
+    sysctls::turn_on("net.ipv4.ip_forward", notes)?;
+    sysctls::turn_on(BRIDGED, notes).or_else(|error| {
+        if !sysctls::is_missing(&error) {
+            return Err(error);
         }
-        other => other,
-    }
+        tracing::warn!(
+            "there is no {BRIDGED}: load the kernel module br_netfilter, or service addresses do not work between pods"
+        );
+        Ok(())
+    })
 }
 
-fn set_sysctl(name: &'static str) -> Result<(), NetworkError> {
-    let path = format!("/proc/sys/{}", name.replace('.', "/"));
-    let set = || {
-        if fs::read_to_string(&path)?.trim() != "1" {
-            fs::write(&path, "1")?;
-            tracing::info!("set {name}=1");
-        }
-        Ok(())
-    };
-    set().map_err(|error| NetworkError::Sysctl { name, error })
+/// Turns off again what [`enable_forwarding`] turned on, when no bridge needs it any more.
+pub(crate) fn disable_forwarding(socket: &mut Socket, notes: &Path) -> Result<(), NetworkError> {
+    sysctls::turn_off(notes, &route::links(socket)?)
 }
 
 /// Removes the bridge of an instance and the links on it.

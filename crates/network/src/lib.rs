@@ -15,6 +15,7 @@
 //!     pod_cidr: "10.42.0.0/16".parse()?,
 //!     instance: "3f9c2a".into(),
 //!     mtu: None,
+//!     notes: "/run/stead/sysctls".into(),
 //! })?;
 //! let pod = PodRef { uid: "1b4e28ba".into(), namespace: "default".into(), name: "db-0".into() };
 //! let pid_in_the_pods_network_namespace = 4711;
@@ -25,6 +26,7 @@
 //! ```
 
 mod cidr;
+mod claims;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -34,12 +36,16 @@ mod host;
 mod leases;
 mod netlink;
 mod network;
+mod service_rules;
 mod services;
 mod settle;
+mod sysctls;
+mod watch;
 
 pub use cidr::{CidrError, Ipv4Cidr};
 pub use error::NetworkError;
 pub use leases::{Lease, LeaseError, PodRef};
 pub use netlink::socket::NetlinkError;
 pub use network::{Config, Network, PodNetwork};
-pub use services::{Protocol, ServiceRule};
+pub use services::{Frontend, Protocol, ServiceRule};
+pub use watch::RuleWatch;

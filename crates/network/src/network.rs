@@ -1,25 +1,28 @@
 //! The network of one instance: opening it, and a link for each pod.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::io::Errno;
 
 use crate::cidr::Ipv4Cidr;
+use crate::claims::Claims;
 use crate::error::NetworkError;
 use crate::firewall::{self, Firewall};
 use crate::host;
 use crate::leases::{Lease, LeaseError, Leases, PodRef};
 use crate::netlink::route::{self, Address, Link, Mac, Veth};
-use crate::netlink::{NetlinkError, Socket, nft};
-use crate::services::{self, Elements, ServiceRule};
+use crate::netlink::{NetlinkError, Socket};
+use crate::service_rules::ServiceRules;
+use crate::services::{Frontend, ServiceRule};
 use crate::settle::Settling;
+use crate::watch::RuleWatch;
 
 /// What the pod's end of its link is called.
 const POD_INTERFACE: &str = "eth0";
@@ -38,6 +41,9 @@ pub struct Config {
     /// The largest packet, in bytes; `None`: that of the interface with the default route. A bridge that is
     /// there already keeps its own.
     pub mtu: Option<u32>,
+    /// A file for all instances of the machine, gone after a reboot: which of the machine's settings were off
+    /// before one of them turned them on.
+    pub notes: PathBuf,
 }
 
 /// What a pod got.
@@ -60,12 +66,15 @@ pub struct Network {
     /// See [`instance_tag`].
     instance: String,
     cidr: Ipv4Cidr,
+    /// See [`Config::notes`].
+    notes: PathBuf,
     /// Device and inode of the host's network namespace.
     host_netns: (u64, u64),
     bridge: Bridge,
     firewall: Firewall,
     state: Mutex<State>,
-    services: Mutex<Services>,
+    services: Mutex<ServiceRules>,
+    claims: Mutex<Claims>,
     settling: Mutex<Settling>,
 }
 
@@ -85,15 +94,9 @@ struct State {
     route: Socket,
 }
 
-struct Services {
-    socket: Socket,
-    elements: Elements,
-    chains: BTreeSet<usize>,
-}
-
 impl Network {
     /// Makes what is missing of bridge, address, routes and rules, and leaves alone what is there: pods that
-    /// run do not notice. Turns IPv4 forwarding on; it stays on. Blocks for some milliseconds.
+    /// run do not notice. Turns IPv4 forwarding on. Blocks for some milliseconds.
     ///
     /// # Errors
     ///
@@ -105,21 +108,23 @@ impl Network {
         let mut route = Socket::route()?;
         let mut socket = Socket::netfilter()?;
         let bridge = host::ensure_bridge(&mut route, &instance, config.pod_cidr, config.mtu)?;
-        host::enable_forwarding()?;
+        host::enable_forwarding(&config.notes)?;
         let firewall = Firewall::new(&bridge.name, config.pod_cidr);
         firewall.ensure(&mut socket)?;
-        let elements = services::load(&firewall.table, &mut socket)?;
-        let chains = services::chains_of(&elements);
+        host::route_loopback(&bridge.name)?;
+        let services = ServiceRules::open(socket, &firewall)?;
         let host_netns = namespace_id("/proc/thread-self/ns/net")
             .map_err(|error| NetworkError::Namespace { pid: std::process::id(), error })?;
         Ok(Arc::new(Network {
             instance,
             cidr: config.pod_cidr,
+            notes: config.notes.clone(),
             host_netns,
             bridge,
             firewall,
             state: Mutex::new(State { leases, route }),
-            services: Mutex::new(Services { socket, elements, chains }),
+            services: Mutex::new(services),
+            claims: Mutex::default(),
             settling: Mutex::new(Settling::new()?),
         }))
     }
@@ -188,27 +193,58 @@ impl Network {
     ///
     /// When the kernel refuses; then everything is as it was before.
     pub async fn set_services(self: &Arc<Self>, rules: Vec<ServiceRule>) -> Result<(), NetworkError> {
-        self.blocking(move |network| Ok(network.set_services_now(&rules)?)).await
+        self.blocking(move |network| Ok(network.services().set(&network.firewall, &rules)?)).await
     }
 
-    /// [`Network::remove`] for this one. Leases stay, and so do sysctls, which others may rely on by now.
+    /// Puts back what is missing of the firewall and of the services that were set last: see
+    /// [`Network::watch_rules`].
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub async fn restore_rules(self: &Arc<Self>) -> Result<(), NetworkError> {
+        self.blocking(move |network| Ok(network.services().restore(&network.firewall)?)).await
+    }
+
+    /// Tells when others change the firewall, from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell.
+    pub fn watch_rules(&self) -> Result<RuleWatch, NetworkError> {
+        let own_port = self.services().socket.port()?;
+        Ok(RuleWatch::open(&self.firewall.table.name, own_port)?)
+    }
+
+    /// Holds these ports of the host, and no others, so that nobody else can listen there. Answers with those
+    /// that somebody has already, each with what the kernel said.
+    pub async fn claim_ports(self: &Arc<Self>, wanted: Vec<Frontend>) -> BTreeMap<Frontend, io::Error> {
+        let claim = move |network: &Network| {
+            let mut claims = network.claims.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            Ok(claims.set(&wanted).into_iter().map(|(at, errno)| (at, errno.into())).collect())
+        };
+        self.blocking(claim).await.unwrap_or_default()
+    }
+
+    /// [`Network::remove`] for this one. Leases stay.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
     pub fn teardown(&self) -> Result<(), NetworkError> {
-        remove_from(&mut self.state().route, &mut self.services().socket, &self.instance)
+        remove_from(&mut self.state().route, &mut self.services().socket, &self.instance, &self.notes)
     }
 
     /// Removes the bridge of an instance that does not run, the links on it, and the rules; what is not
-    /// there needs no removing. Makes nothing and reads no file, so it works where [`Network::open`] fails.
-    /// Blocks for some milliseconds a link.
+    /// there needs no removing. The machine's settings that are in the notes ([`Config::notes`]) go back to off
+    /// with the last bridge. Makes nothing, so it works where [`Network::open`] fails. Blocks for some
+    /// milliseconds a link.
     ///
     /// # Errors
     ///
     /// When the id is none, or the kernel refuses (not root).
-    pub fn remove(instance: &str) -> Result<(), NetworkError> {
-        remove_from(&mut Socket::route()?, &mut Socket::netfilter()?, &instance_tag(instance)?)
+    pub fn remove(instance: &str, notes: &Path) -> Result<(), NetworkError> {
+        remove_from(&mut Socket::route()?, &mut Socket::netfilter()?, &instance_tag(instance)?, notes)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -227,7 +263,7 @@ impl Network {
     }
 
     /// What was sent is known only after the kernel took it, so a panic elsewhere does not spoil it.
-    fn services(&self) -> MutexGuard<'_, Services> {
+    fn services(&self) -> MutexGuard<'_, ServiceRules> {
         self.services.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -323,31 +359,6 @@ impl Network {
         ];
         Ok(inside.request(&format!("cannot give a pod the address {ip}"), messages)?)
     }
-
-    fn set_services_now(&self, rules: &[ServiceRule]) -> Result<(), NetlinkError> {
-        let mut services = self.services();
-        let shall = services::elements(rules);
-        if services.apply(&self.firewall, &shall).is_ok() {
-            return Ok(());
-        }
-        // Somebody changed the table under us (a firewall was reloaded): put it right and compare anew.
-        self.firewall.ensure(&mut services.socket)?;
-        services.elements = services::load(&self.firewall.table, &mut services.socket)?;
-        services.chains = services::chains_of(&services.elements);
-        services
-            .apply(&self.firewall, &shall)
-            .map_err(|errno| NetlinkError::new("cannot set service addresses", errno))
-    }
-}
-
-impl Services {
-    fn apply(&mut self, firewall: &Firewall, shall: &Elements) -> Result<(), Errno> {
-        let difference = services::difference(&self.elements, shall, &self.chains);
-        nft::commit(&mut self.socket, difference.messages(&firewall.table))?;
-        self.chains.extend(difference.chains);
-        self.elements.clone_from(shall);
-        Ok(())
-    }
 }
 
 impl Bridge {
@@ -357,9 +368,15 @@ impl Bridge {
     }
 }
 
-fn remove_from(route: &mut Socket, netfilter: &mut Socket, instance: &str) -> Result<(), NetworkError> {
+fn remove_from(
+    route: &mut Socket,
+    netfilter: &mut Socket,
+    instance: &str,
+    notes: &Path,
+) -> Result<(), NetworkError> {
     host::remove_bridge(route, instance)?;
-    Ok(firewall::remove(&host::bridge_name(instance), netfilter)?)
+    firewall::remove(&host::bridge_name(instance), netfilter)?;
+    host::disable_forwarding(route, notes)
 }
 
 /// The first six characters of the instance's id, which interface names have room for.
@@ -401,6 +418,7 @@ mod tests {
     use super::*;
     use crate::Protocol;
     use crate::common::on_a_host;
+    use crate::services;
 
     fn open(dir: &std::path::Path) -> Arc<Network> {
         let config = Config {
@@ -408,17 +426,33 @@ mod tests {
             pod_cidr: "10.42.0.0/24".parse().unwrap(),
             instance: "abcdef".into(),
             mtu: None,
+            notes: dir.join("sysctls"),
         };
         Network::open(&config).unwrap()
     }
 
     fn service(endpoints: usize) -> ServiceRule {
+        let address = Some(Ipv4Addr::new(10, 43, 0, 1));
         ServiceRule {
-            cluster_ip: Ipv4Addr::new(10, 43, 0, 1),
-            port: 80,
-            protocol: Protocol::Udp,
+            at: Frontend { address, port: 80, protocol: Protocol::Udp },
             endpoints: (0..endpoints).map(|_| (Ipv4Addr::new(10, 42, 0, 2), 53)).collect(),
+            drops_when_empty: false,
+            affinity: (endpoints == 2).then_some(60),
+            sources: Vec::new(),
         }
+    }
+
+    fn set(network: &Network, rules: &[ServiceRule]) {
+        network.services().set(&network.firewall, rules).unwrap();
+    }
+
+    /// What the kernel says.
+    fn held(network: &Network) -> services::Elements {
+        services::load(&network.firewall.table, &mut Socket::netfilter().unwrap()).unwrap()
+    }
+
+    fn wanted(rules: &[ServiceRule]) -> services::Elements {
+        services::wanted(rules, "10.42.0.0/24".parse().unwrap()).elements
     }
 
     #[test]
@@ -426,11 +460,10 @@ mod tests {
         on_a_host(|| async {
             let dir = tempfile::tempdir().unwrap();
             let network = open(dir.path());
-            for endpoints in [3, 0, 1] {
-                network.set_services_now(&[service(endpoints)]).unwrap();
-                let mut socket = Socket::netfilter().unwrap();
-                let elements = services::load(&network.firewall.table, &mut socket).unwrap();
-                assert_eq!(elements, services::elements(&[service(endpoints)]));
+            let dropped = ServiceRule { drops_when_empty: true, ..service(0) };
+            for rule in [service(3), service(0), service(2), dropped, service(1)] {
+                set(&network, std::slice::from_ref(&rule));
+                assert_eq!(held(&network), wanted(&[rule]));
             }
         });
     }
@@ -440,12 +473,32 @@ mod tests {
         on_a_host(|| async {
             let dir = tempfile::tempdir().unwrap();
             let network = open(dir.path());
-            network.set_services_now(&[service(2)]).unwrap();
-            let mut socket = Socket::netfilter().unwrap();
-            firewall::remove(network.bridge(), &mut socket).unwrap();
-            network.set_services_now(&[service(1)]).unwrap();
-            let elements = services::load(&network.firewall.table, &mut socket).unwrap();
-            assert_eq!(elements, services::elements(&[service(1)]));
+            set(&network, &[service(2)]);
+            firewall::remove(network.bridge(), &mut Socket::netfilter().unwrap()).unwrap();
+            set(&network, &[service(1)]);
+            assert_eq!(held(&network), wanted(&[service(1)]));
+        });
+    }
+
+    #[test]
+    fn a_removed_table_is_noticed_and_put_back_and_what_stead_does_itself_is_no_news() {
+        on_a_host(|| async {
+            let dir = tempfile::tempdir().unwrap();
+            let network = open(dir.path());
+            let mut watch = network.watch_rules().unwrap();
+            set(&network, &[service(2)]);
+            assert!(!watch.changed_by_others().unwrap(), "its own change");
+
+            firewall::remove(network.bridge(), &mut Socket::netfilter().unwrap()).unwrap();
+            assert!(watch.changed_by_others().unwrap(), "somebody removed the table");
+            network.restore_rules().await.unwrap();
+            assert_eq!(held(&network), wanted(&[service(2)]));
+            assert!(!watch.changed_by_others().unwrap(), "putting it back is no news either");
+
+            // Another stead's table is none of this one's business.
+            let other = Firewall::new("stead-fedcba", "10.42.1.0/24".parse().unwrap());
+            other.ensure(&mut Socket::netfilter().unwrap()).unwrap();
+            assert!(!watch.changed_by_others().unwrap());
         });
     }
 
@@ -454,9 +507,9 @@ mod tests {
         on_a_host(|| async {
             let dir = tempfile::tempdir().unwrap();
             let network = open(dir.path());
-            let mut socket = Socket::netfilter().unwrap();
-            assert!(services::load(&network.firewall.table, &mut socket).is_ok());
+            assert_eq!(held(&network), services::Elements::new());
             network.teardown().unwrap();
+            let mut socket = Socket::netfilter().unwrap();
             let missing = services::load(&network.firewall.table, &mut socket).unwrap_err();
             assert_eq!(missing.errno, Errno::NOENT);
         });

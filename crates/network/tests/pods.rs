@@ -16,6 +16,7 @@ fn config(dir: &Path, cidr: &str) -> Config {
         pod_cidr: cidr.parse().unwrap(),
         instance: "0123456789ab".into(),
         mtu: None,
+        notes: dir.join("sysctls"),
     }
 }
 
@@ -285,6 +286,33 @@ fn teardown_leaves_no_link() {
 }
 
 #[test]
+fn what_was_turned_on_is_turned_off_with_the_last_bridge() {
+    on_a_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let forwarding = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        let one = Network::open(&config(dir.path(), "10.42.0.0/24")).unwrap();
+        let other = Config {
+            instance: "fedcba".into(),
+            dir: dir.path().join("two"),
+            ..config(dir.path(), "10.52.0.0/24")
+        };
+        let two = Network::open(&other).unwrap();
+        one.teardown().unwrap();
+        assert_eq!(forwarding(), "1\n", "the other one needs it");
+        two.teardown().unwrap();
+        assert_eq!(forwarding(), "0\n");
+
+        // What somebody else turned on stays.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        drop(two);
+        let two = Network::open(&other).unwrap();
+        two.teardown().unwrap();
+        assert_eq!(forwarding(), "1\n");
+    });
+}
+
+#[test]
 fn an_instance_is_removed_without_being_opened() {
     on_a_host(|| async {
         let before = links();
@@ -292,11 +320,11 @@ fn an_instance_is_removed_without_being_opened() {
         let network = Network::open(&config(dir.path(), "10.42.0.0/24")).unwrap();
         let (_a, _) = attach(&network, "a").await;
         // Opening it again would be refused: its folder is in use, and somebody else has its range.
-        Network::remove("fedcba").unwrap();
+        Network::remove("fedcba", &dir.path().join("sysctls")).unwrap();
         assert_ne!(links(), before, "another one's is left alone");
-        Network::remove("0123456789").unwrap();
+        Network::remove("0123456789", &dir.path().join("sysctls")).unwrap();
         assert_eq!(links(), before);
-        Network::remove("0123456789").unwrap();
+        Network::remove("0123456789", &dir.path().join("sysctls")).unwrap();
     });
 }
 

@@ -20,6 +20,7 @@ use volumes::Volumes;
 
 use crate::admission::Admission;
 use crate::env::Surroundings;
+use crate::services::Told;
 use crate::work::Work;
 
 /// The node's settings.
@@ -75,6 +76,8 @@ pub(crate) struct Host {
     pub(crate) images: Arc<ImageStore>,
     pub(crate) starting: Semaphore,
     pub(crate) admission: Admission,
+    /// Services, as far as the kernel knows them.
+    pub(crate) services: Told,
     /// The workers of pods, and what they do beside their loops.
     pub(crate) work: Work,
     /// The node's address, as text.
@@ -104,6 +107,7 @@ impl Host {
             images: parts.images,
             starting: Semaphore::new(STARTING_AT_ONCE),
             admission: Admission::default(),
+            services: Told::default(),
             work: Work::default(),
         }
     }

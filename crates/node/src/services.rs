@@ -1,144 +1,289 @@
-//! Service addresses: what Services and EndpointSlices say, as rules of the pods' network (kube-proxy's job).
+//! Service addresses: what `planner::service_proxy` says, as rules of the pods' network (kube-proxy's job).
+//!
+//! One loop asks for the whole, claims the host's ports, tells the kernel, and writes what came of it into the
+//! services' statuses. It wakes when something changes that matters, when others change the firewall, and
+//! while a port is taken.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use network::{Protocol, ServiceRule};
-use planner::{Object, World};
-use tokio::sync::Notify;
+use k8s_openapi::api::core::v1::Pod;
+use network::{Frontend, NetworkError, Protocol, RuleWatch, ServiceRule};
+use planner::service_proxy::{self, HostAddresses, Place, Proxy, Purpose};
+use planner::{Change, EventType, Object};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::host::Host;
+use crate::async_fd;
+use crate::host::{Host, now};
 
-/// The pause after the kernel refused; it doubles up to [`LONGEST_PAUSE`].
+/// The pause after the kernel or the API refused; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The label of a slice that names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// How soon a port that somebody has is asked for again: nobody tells when it is free.
+const TAKEN_PAUSE: Duration = Duration::from_secs(1);
+/// How long a container's end waits until no new connection is led to its pod. It takes a millisecond; a node
+/// that cannot reach its kernel must still be able to end pods.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How others learn what the kernel has been told.
+pub(crate) struct Told {
+    wake: Arc<Notify>,
+    asked: AtomicU64,
+    done: watch::Sender<u64>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { wake: Arc::default(), asked: AtomicU64::new(0), done: watch::Sender::new(0) }
+    }
+}
+
+impl Told {
+    /// Waits until the kernel knows what the world is like now: a pod that is terminating by now gets no new
+    /// connections when this returns.
+    pub(crate) async fn settled(&self) {
+        let turn = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut done = self.done.subscribe();
+        self.wake.notify_one();
+        if timeout(WITHDRAWN_WITHIN, done.wait_for(|done| *done >= turn)).await.is_err() {
+            tracing::warn!("the kernel's services are behind");
+        }
+    }
+}
 
 /// Keeps the rules current, for ever.
 pub(crate) async fn run(host: Arc<Host>) {
-    let changed = Arc::new(Notify::new());
-    let waker = Arc::clone(&changed);
+    let waker = Arc::clone(&host.services.wake);
     host.informers.on_change(move |_, change| {
-        let object = change.new.as_ref().or(change.old.as_ref());
-        if matches!(object, Some(Object::Service(_) | Object::EndpointSlice(_))) {
+        if matters(change) {
             waker.notify_one();
         }
     });
-    let mut pause = FIRST_PAUSE;
-    let mut set: Option<Vec<ServiceRule>> = None;
+    let mut news = News::open(&host);
+    let mut loop_ = Loop { host, set: None, refused: Vec::new(), pause: FIRST_PAUSE };
     loop {
-        let rules = service_rules(&host.informers.world());
-        if set.as_ref() != Some(&rules) {
-            match host.network.set_services(rules.clone()).await {
-                Ok(()) => {
-                    set = Some(rules);
-                    pause = FIRST_PAUSE;
-                }
+        let again = loop_.turn().await;
+        let again = async {
+            match again {
+                Some(after) => sleep_until(Instant::now() + after).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = loop_.host.services.wake.notified() => {}
+            () = again => {}
+            () = news.next() => loop_.restore().await,
+        }
+    }
+}
+
+/// Whether rules may follow from the change.
+fn matters(change: &Change) -> bool {
+    match change.new.as_ref().or(change.old.as_ref()) {
+        Some(Object::Service(_) | Object::EndpointSlice(_)) => true,
+        Some(Object::Pod(_)) => standing(change.old.as_ref()) != standing(change.new.as_ref()),
+        _ => false,
+    }
+}
+
+/// What of a pod decides whether it gets connections.
+fn standing(pod: Option<&Object>) -> Option<(bool, bool, bool, Option<String>)> {
+    let Some(Object::Pod(pod)) = pod else { return None };
+    let pod: &Pod = pod;
+    let status = pod.status.as_ref();
+    let mut conditions = status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
+    let going = pod.metadata.deletion_timestamp.is_some();
+    Some((ready, going, planner::pod_actions::is_terminal(pod), status.and_then(|s| s.pod_ip.clone())))
+}
+
+/// What is so as far as the loop knows.
+struct Loop {
+    host: Arc<Host>,
+    /// What the kernel has; `None` when that is not known.
+    set: Option<Vec<ServiceRule>>,
+    /// Places of the host that somebody else had when they were asked for last.
+    refused: Vec<Place>,
+    /// Before the next try, should this one fail.
+    pause: Duration,
+}
+
+impl Loop {
+    /// Brings everything up to date once. Answers with when to try again, if nothing wakes the loop before.
+    async fn turn(&mut self) -> Option<Duration> {
+        let turn = self.host.services.asked.load(Ordering::Acquire);
+        let addresses = host_addresses(&self.host);
+        let proxy = service_proxy::plan(&self.host.informers.world(), &self.host.config.name, &addresses);
+        let taken = self.claim(&proxy, &addresses).await;
+        let proxy = proxy.without(&taken);
+        let told = self.tell_kernel(&proxy).await;
+        if told.is_ok() {
+            self.host.services.done.send_replace(turn);
+        }
+        let written = self.tell_people(&proxy, &taken).await;
+        match told.map_err(|error| error.to_string()).and(written) {
+            Ok(()) => {
+                self.pause = FIRST_PAUSE;
+                let retries = !self.refused.is_empty() || !taken.is_empty();
+                retries.then_some(TAKEN_PAUSE)
+            }
+            Err(error) => {
+                tracing::warn!("service addresses: {error}");
+                let pause = self.pause;
+                self.pause = (pause * 2).min(LONGEST_PAUSE);
+                Some(pause)
+            }
+        }
+    }
+
+    /// Holds the host's ports, and answers with those that somebody has.
+    async fn claim(&self, proxy: &Proxy, addresses: &HostAddresses) -> Vec<Place> {
+        let wanted = proxy.claims(addresses);
+        let frontends = wanted.iter().map(|at| frontend(*at)).collect();
+        let refused = self.host.network.claim_ports(frontends).await;
+        wanted.into_iter().filter(|at| refused.contains_key(&frontend(*at))).collect()
+    }
+
+    async fn tell_kernel(&mut self, proxy: &Proxy) -> Result<(), NetworkError> {
+        let rules: Vec<ServiceRule> = proxy.rules.values().map(service_rule).collect();
+        if self.set.as_ref() != Some(&rules) {
+            self.set = None;
+            self.host.network.set_services(rules.clone()).await?;
+            self.set = Some(rules);
+        }
+        Ok(())
+    }
+
+    /// Writes the services' statuses. Of a pod whose host port is taken, an event tells.
+    async fn tell_people(&mut self, proxy: &Proxy, taken: &[Place]) -> Result<(), String> {
+        let plan = service_proxy::statuses(&self.host.informers.world(), proxy, now());
+        let before = std::mem::replace(&mut self.refused, taken.to_vec());
+        for refusal in proxy.refusals.iter().filter(|refusal| refusal.purpose == Purpose::HostPort) {
+            if taken.contains(&refusal.at) && !before.contains(&refusal.at) {
+                self.host.recorder.record(
+                    &refusal.owner,
+                    EventType::Warning,
+                    refusal.reason,
+                    &refusal.message,
+                );
+            }
+        }
+        match self.host.executor.execute(&plan).await {
+            Err(error) if !error.is_stale() => Err(error.to_string()),
+            // The change that it is stale by wakes the loop.
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts everything back after somebody changed the firewall.
+    async fn restore(&mut self) {
+        tracing::info!("others changed the firewall: putting the network's rules back");
+        match self.host.network.restore_rules().await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!("rules of the network: {error}");
+                // The next turn sets everything, and begins with what is missing.
+                self.set = None;
+            }
+        }
+    }
+}
+
+/// News of the firewall.
+struct News {
+    watch: Option<(RuleWatch, AsyncFd<OwnedFd>)>,
+    /// When the change that was read last is to be told.
+    due: Option<Instant>,
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl News {
+    fn open(host: &Host) -> Self {
+        let open = || {
+            let watch = host.network.watch_rules().map_err(|error| error.to_string())?;
+            let fd = watch.as_fd().try_clone_to_owned().and_then(async_fd::watch);
+            Ok::<_, String>((watch, fd.map_err(|error| error.to_string())?))
+        };
+        let watch = open().inspect_err(|error| tracing::warn!("changes of the firewall go unseen: {error}"));
+        Self { watch: watch.ok(), due: None, last: None, pause: Duration::ZERO }
+    }
+
+    /// Waits until others have changed something that the rules depend on. Changes soon after each other are
+    /// told ever later: who flushes again and again is not raced. May be dropped and called again.
+    async fn next(&mut self) {
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                self.read().await;
+                let now = Instant::now();
+                let soon = self.last.is_some_and(|last| now.duration_since(last) < LONGEST_PAUSE);
+                self.pause =
+                    if soon { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) } else { Duration::ZERO };
+                *self.due.insert(now + self.pause)
+            }
+        };
+        sleep_until(due).await;
+        self.due = None;
+        self.last = Some(Instant::now());
+    }
+
+    async fn read(&mut self) {
+        loop {
+            let Some((watch, fd)) = &mut self.watch else { return std::future::pending().await };
+            let Ok(mut ready) = fd.readable().await else { return std::future::pending().await };
+            ready.clear_ready();
+            match watch.changed_by_others() {
+                Ok(true) => return,
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!("service addresses: {error}");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    continue;
+                    tracing::warn!("changes of the firewall go unseen: {error}");
+                    self.watch = None;
                 }
             }
         }
-        changed.notified().await;
     }
 }
 
-/// One rule for each port of each Service that has an address; its endpoints are the ready ones.
-fn service_rules(world: &World) -> Vec<ServiceRule> {
-    let mut rules = Vec::new();
-    for service in world.services.iter() {
-        let Some(spec) = &service.spec else { continue };
-        // `None` and the empty string are no addresses.
-        let Some(cluster_ip) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()) else { continue };
-        for port in spec.ports.iter().flatten() {
-            let Ok(number) = u16::try_from(port.port) else { continue };
-            rules.push(ServiceRule {
-                cluster_ip,
-                port: number,
-                protocol: protocol(port.protocol.as_deref()),
-                endpoints: endpoints(world, service, port),
-            });
-        }
-    }
-    rules
-}
-
-fn protocol(name: Option<&str>) -> Protocol {
-    match name {
-        Some("UDP") => Protocol::Udp,
-        Some("SCTP") => Protocol::Sctp,
+fn frontend(at: Place) -> Frontend {
+    let protocol = match at.protocol {
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
         _ => Protocol::Tcp,
-    }
-}
-
-fn endpoints(world: &World, service: &Service, port: &ServicePort) -> Vec<(Ipv4Addr, u16)> {
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let of_service = |slice: &&Arc<EndpointSlice>| {
-        let labels = slice.metadata.labels.as_ref();
-        labels.and_then(|l| l.get(SERVICE_NAME)) == service.metadata.name.as_ref()
     };
-    let mut all = Vec::new();
-    for slice in world.endpoint_slices.in_namespace(namespace).filter(of_service) {
-        let same = |name: &Option<String>| {
-            name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
-        };
-        let target = slice.ports.iter().flatten().find(|p| same(&p.name)).and_then(|p| p.port);
-        let Some(target) = target.and_then(|t| u16::try_from(t).ok()) else { continue };
-        for endpoint in slice.endpoints.iter().flatten() {
-            let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
-            if ready {
-                all.extend(endpoint.addresses.iter().filter_map(|a| Some((a.parse().ok()?, target))));
-            }
-        }
-    }
-    all.sort_unstable();
-    all.dedup();
-    all
+    Frontend { address: at.address, protocol, port: at.port }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+fn service_rule(rule: &service_proxy::Rule) -> ServiceRule {
+    ServiceRule {
+        at: frontend(rule.at),
+        endpoints: rule.endpoints.clone(),
+        drops_when_empty: rule.drops_when_empty,
+        affinity: rule.affinity,
+        sources: rule.sources.clone(),
+    }
+}
 
-    use super::*;
+/// The host's addresses as they are now; others know it by the one that its default route begins with.
+fn host_addresses(host: &Host) -> HostAddresses {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let all = interfaces.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip())).collect();
+    HostAddresses { main: outward_address().unwrap_or(host.config.host_ip), all }
+}
 
-    #[test]
-    fn a_port_leads_to_the_ready_endpoints_of_its_name() {
-        let mut world = World::default();
-        let service = |name: &str, ip: &str| {
-            serde_json::from_value(
-                json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"clusterIP": ip,
-                "ports": [{"name": "sql", "port": 5432, "protocol": "TCP"}, {"name": "x", "port": 1}]}}),
-            )
-            .unwrap()
-        };
-        world.services.insert(service("db", "10.43.0.9"));
-        world.services.insert(service("headless", "None"));
-        let slice = json!({
-            "metadata": {"name": "db-1", "namespace": "d", "labels": {SERVICE_NAME: "db"}},
-            "addressType": "IPv4", "ports": [{"name": "sql", "port": 6432}],
-            "endpoints": [
-                {"addresses": ["10.42.0.2"], "conditions": {"ready": true}},
-                {"addresses": ["10.42.0.3"], "conditions": {"ready": false}},
-            ],
-        });
-        world.endpoint_slices.insert(serde_json::from_value(slice).unwrap());
-        let rule = |port, endpoints| ServiceRule {
-            cluster_ip: Ipv4Addr::new(10, 43, 0, 9),
-            port,
-            protocol: Protocol::Tcp,
-            endpoints,
-        };
-        assert_eq!(
-            service_rules(&world),
-            [rule(5432, vec![(Ipv4Addr::new(10, 42, 0, 2), 6432)]), rule(1, vec![])]
-        );
+/// Connecting a datagram socket sends nothing, and chooses an address.
+fn outward_address() -> Option<Ipv4Addr> {
+    /// An address that is nobody's (RFC 5737), by way of the default route.
+    const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 9);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(ELSEWHERE).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) if !ip.is_loopback() => Some(ip),
+        _ => None,
     }
 }

@@ -40,6 +40,7 @@ pub mod pod_actions;
 mod pods;
 pub mod replica_set;
 pub mod scheduler;
+pub mod service_proxy;
 pub mod stateful_set;
 mod template;
 pub mod volume_binder;

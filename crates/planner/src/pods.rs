@@ -36,6 +36,11 @@ pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
     spec(pod)?.node_name.as_deref().filter(|node| !node.is_empty())
 }
 
+/// The pod's address, once it has one.
+pub(crate) fn address(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())
+}
+
 /// The condition of this type.
 pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)

@@ -108,7 +108,7 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
     }
     // Without a range it never had a node, and perhaps nobody who may touch the network.
     if instance.pod_cidr()?.is_some() {
-        Network::remove(&instance.id)?;
+        Network::remove(&instance.id, &Instance::network_notes())?;
     }
     // Their files stay: a pod that the next start begins anew finds them.
     volumes::unmount_below(&instance.dir.join("pods"))?;

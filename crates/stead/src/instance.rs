@@ -21,6 +21,8 @@ const FOLDERS: [&str; 6] = ["images", "network", "pki", "pods", "sandboxes", "vo
 const FILES: [&str; 9] =
     [KEYS, "encryption-keys.new", "kubeconfig", "kubeconfig.next", LOCK, NODE_NAME, POD_CIDR, LOG, STATE];
 const LOCK: &str = "lock";
+/// What is gone after a reboot.
+const RUN: &str = "/run/stead";
 /// The log of a detached stead.
 const LOG: &str = "stead.log";
 /// The keys that Secrets lie encrypted with.
@@ -129,7 +131,12 @@ impl Instance {
 
     /// Sockets and locks; gone after a reboot.
     pub(crate) fn run_dir(&self) -> PathBuf {
-        PathBuf::from("/run/stead").join(&self.id)
+        PathBuf::from(RUN).join(&self.id)
+    }
+
+    /// What all instances of this machine know of its settings.
+    pub(crate) fn network_notes() -> PathBuf {
+        PathBuf::from(RUN).join("sysctls")
     }
 
     /// The parent of all this instance's cgroups.
@@ -149,7 +156,13 @@ impl Instance {
 
     /// The pods' network.
     pub(crate) fn network(&self, pod_cidr: Ipv4Cidr) -> network::Config {
-        network::Config { dir: self.dir.join("network"), pod_cidr, instance: self.id.clone(), mtu: None }
+        network::Config {
+            dir: self.dir.join("network"),
+            pod_cidr,
+            instance: self.id.clone(),
+            mtu: None,
+            notes: Self::network_notes(),
+        }
     }
 
     /// Keeps the pods' range for the next start, and for `stead down`, which is not told it again.

@@ -4,6 +4,7 @@
 //! one system call, and block nothing but the calling thread. Names of constants are the kernel's
 //! (include/uapi/linux).
 
+pub(crate) mod conntrack;
 pub(crate) mod message;
 pub(crate) mod nft;
 pub(crate) mod nft_expr;

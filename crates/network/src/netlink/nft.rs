@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::message::{NLM_F_APPEND, NLM_F_CREATE};
+use super::socket::Notice;
 use super::{Attributes, Message, NetlinkError, Socket};
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -45,7 +46,9 @@ const NFTA_SET_KEY_TYPE: u16 = 4;
 const NFTA_SET_KEY_LEN: u16 = 5;
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
+const NFTA_SET_DESC: u16 = 9;
 const NFTA_SET_ID: u16 = 10;
+const NFTA_SET_DESC_SIZE: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
@@ -57,12 +60,16 @@ pub(super) const NFTA_VERDICT_CODE: u16 = 1;
 pub(super) const NFTA_VERDICT_CHAIN: u16 = 2;
 
 const NFT_SET_MAP: u32 = 0x8;
+const NFT_SET_TIMEOUT: u32 = 0x10;
+const NFT_SET_EVAL: u32 = 0x20;
 const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 const NF_DROP: u32 = 0;
 /// The tag of a comment within a rule's user data, as the `nft` tool reads it.
 const UDATA_RULE_COMMENT: u8 = 0;
 /// Elements per message: an attribute is shorter than 64 KiB.
 const ELEMENTS_PER_MESSAGE: usize = 400;
+/// How the names of the tables of all instances begin: they leave each other alone.
+const OUR_TABLES: &str = "stead-";
 
 pub(crate) use super::nft_expr::{Expressions, Verdict};
 
@@ -71,6 +78,7 @@ pub(crate) use super::nft_expr::{Expressions, Verdict};
 #[repr(u32)]
 pub(crate) enum Hook {
     Prerouting = 0,
+    Input = 1,
     Forward = 2,
     Output = 3,
     Postrouting = 4,
@@ -95,6 +103,8 @@ pub(crate) struct SetSpec<'a> {
     /// The type as the `nft` tool shows it, and the length in bytes.
     pub(crate) key: (u32, u32),
     pub(crate) data: Option<DataSpec>,
+    /// The most elements that packets themselves may add, each for a while; `None`: they add none.
+    pub(crate) learns: Option<u32>,
 }
 
 /// What a map's elements lead to.
@@ -117,6 +127,8 @@ pub(crate) enum ElementData {
     Value(Vec<u8>),
     /// Go on in this chain, and do not come back.
     Goto(String),
+    /// The packet is nobody's.
+    Drop,
 }
 
 /// A table of one family; what it makes are messages for [`commit`].
@@ -198,14 +210,20 @@ impl Table {
     }
 
     pub(crate) fn add_set(&self, set: &SetSpec<'_>) -> Message {
+        let kind = if set.data.is_some() { NFT_SET_MAP } else { 0 };
+        let learning = if set.learns.is_some() { NFT_SET_TIMEOUT | NFT_SET_EVAL } else { 0 };
         let message = self
             .message(NFT_MSG_NEWSET, NLM_F_CREATE)
             .string(NFTA_SET_TABLE, &self.name)
             .string(NFTA_SET_NAME, set.name)
-            .be32(NFTA_SET_FLAGS, if set.data.is_some() { NFT_SET_MAP } else { 0 })
+            .be32(NFTA_SET_FLAGS, kind | learning)
             .be32(NFTA_SET_KEY_TYPE, set.key.0)
             .be32(NFTA_SET_KEY_LEN, set.key.1)
             .be32(NFTA_SET_ID, set.id);
+        let message = match set.learns {
+            Some(size) => message.nest(NFTA_SET_DESC, |desc| desc.be32(NFTA_SET_DESC_SIZE, size)),
+            None => message,
+        };
         match set.data {
             None => message,
             Some(DataSpec::Verdict) => message.be32(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT),
@@ -286,13 +304,16 @@ impl Element {
             Some(ElementData::Goto(chain)) => {
                 message.nest(NFTA_SET_ELEM_DATA, |data| Verdict::Goto(chain).put(data))
             }
+            Some(ElementData::Drop) => message.nest(NFTA_SET_ELEM_DATA, |data| Verdict::Drop.put(data)),
         }
     }
 
     fn parse(attributes: Attributes<'_>) -> Option<Element> {
         let key = attributes.nested(NFTA_SET_ELEM_KEY).find(NFTA_DATA_VALUE)?.to_vec();
         let data = attributes.nested(NFTA_SET_ELEM_DATA);
-        let verdict = data.nested(NFTA_DATA_VERDICT).string(NFTA_VERDICT_CHAIN).map(ElementData::Goto);
+        let decides = data.nested(NFTA_DATA_VERDICT);
+        let drops = || (decides.be32(NFTA_VERDICT_CODE) == Some(NF_DROP)).then_some(ElementData::Drop);
+        let verdict = decides.string(NFTA_VERDICT_CHAIN).map(ElementData::Goto).or_else(drops);
         let value = || data.find(NFTA_DATA_VALUE).map(|value| ElementData::Value(value.to_vec()));
         Some(Element { key, data: verdict.or_else(value) })
     }
@@ -358,4 +379,35 @@ fn comment_data(comment: &str) -> Vec<u8> {
     data.extend_from_slice(comment.as_bytes());
     data.push(0);
     data
+}
+
+/// Reads what the kernel tells of changes, and says which concern a table.
+pub(crate) struct Notices {
+    table: String,
+    own_port: u32,
+}
+
+impl Notices {
+    /// About `table`, but not what the socket of that port does.
+    pub(crate) fn new(table: &str, own_port: u32) -> Notices {
+        Notices { table: table.to_owned(), own_port }
+    }
+
+    /// Whether the next datagram tells of a change that others made and that concerns the table: one of its
+    /// own, or of somebody's chains and rules, which may drop what is forwarded.
+    pub(crate) fn read(&self, socket: &mut Socket) -> Result<bool, Errno> {
+        let mut concerns = false;
+        socket.notices(|notice| concerns |= notice.port != self.own_port && self.is_about(&notice))?;
+        Ok(concerns)
+    }
+
+    fn is_about(&self, notice: &Notice<'_>) -> bool {
+        if notice.kind >> 8 != NFNL_SUBSYS_NFTABLES {
+            return false;
+        }
+        // Every message about something inside a table begins with the table's name.
+        let table = notice.body.get(4..).and_then(|body| Attributes(body).string(NFTA_TABLE_NAME));
+        let of_chains = matches!(notice.kind & 0xff, NFT_MSG_NEWCHAIN | NFT_MSG_DELRULE | NFT_MSG_NEWRULE);
+        table.is_some_and(|table| table == self.table || (of_chains && !table.starts_with(OUR_TABLES)))
+    }
 }

@@ -21,6 +21,11 @@ const NFT_CMP_NEQ: u32 = 1;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
 const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 const NFT_NG_RANDOM: u32 = 1;
+const NFT_DYNSET_OP_UPDATE: u32 = 1;
+const NFT_DYNSET_OP_DELETE: u32 = 2;
+const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
+const NFTA_FIB_F_DADDR: u32 = 2;
+const RTN_LOCAL: u32 = 2;
 const NFT_NAT_DNAT: u32 = 1;
 const NFT_REJECT_ICMP_UNREACH: u32 = 0;
 const ICMP_PORT_UNREACH: u8 = 3;
@@ -179,6 +184,45 @@ impl Expressions {
     /// Does what the map has for the key that begins at register 0.
     pub(crate) fn map_to_verdict(self, map: &str) -> Expressions {
         self.expr("lookup", |data| data.string(1, map).be32(2, NFT_REG32_00).be32(3, NFT_REG_VERDICT))
+    }
+
+    /// Puts a constant of four bytes into a register.
+    pub(crate) fn load_constant(self, value: [u8; 4], register: u32) -> Expressions {
+        self.expr("immediate", |data| {
+            data.be32(1, NFT_REG32_00 + register).nest(2, |operand| operand.attr(NFTA_DATA_VALUE, &value))
+        })
+    }
+
+    /// Goes on only for packets to an address of this host.
+    pub(crate) fn to_this_host(self) -> Expressions {
+        self.expr("fib", |data| {
+            data.be32(1, NFT_REG32_00).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR)
+        })
+        .cmp(0, Is::Equal, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    /// Notes in a map, for so many seconds from now on, that the key that begins at register 0 leads to what
+    /// is in the registers from `data` on. A key that is there keeps its value. Goes on only when there was
+    /// room.
+    pub(crate) fn remember(self, map: &str, data: u32, seconds: u32) -> Expressions {
+        self.expr("dynset", |expr| {
+            expr.string(1, map)
+                .be32(3, NFT_DYNSET_OP_UPDATE)
+                .be32(4, NFT_REG32_00)
+                .be32(5, NFT_REG32_00 + data)
+                .be64(6, u64::from(seconds) * 1000)
+        })
+    }
+
+    /// Takes the key that begins at register 0 out of a map. The kernel wants to be told registers for a
+    /// value here too.
+    pub(crate) fn forget(self, map: &str, data: u32) -> Expressions {
+        self.expr("dynset", |expr| {
+            expr.string(1, map)
+                .be32(3, NFT_DYNSET_OP_DELETE)
+                .be32(4, NFT_REG32_00)
+                .be32(5, NFT_REG32_00 + data)
+        })
     }
 
     /// Sends the connection to the address and port in two registers.

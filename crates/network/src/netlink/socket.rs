@@ -1,12 +1,12 @@
 //! A netlink socket: several requests in one system call, each with its answer.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send,
-    socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, netlink, recv,
+    send, socket_with, sockopt,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -15,6 +15,8 @@ use super::message::{HEADER_LEN, Message, NLM_F_ACK, NLM_F_DUMP};
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTMGRP_LINK: u32 = 1;
+/// `NFNLGRP_NFTABLES` as a bit.
+const NFNLGRP_NFTABLES: u32 = 1 << 6;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// The kernel answers at once; a longer silence is a fault and not a reason to hang.
@@ -54,7 +56,23 @@ struct Answer<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
+    /// The socket that asked for what this tells of.
+    port: u32,
     body: &'a [u8],
+}
+
+/// What the kernel tells of a change that somebody made.
+pub(crate) struct Notice<'a> {
+    pub(crate) kind: u16,
+    /// The socket that made it.
+    pub(crate) port: u32,
+    pub(crate) body: &'a [u8],
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Socket {
@@ -87,6 +105,27 @@ impl Socket {
     /// nf_tables of the caller's network namespace.
     pub(crate) fn netfilter() -> Result<Socket, NetlinkError> {
         Socket::open(Some(netlink::NETFILTER))
+    }
+
+    /// Every change of nf_tables in the caller's network namespace; see [`Socket::notices`].
+    pub(crate) fn netfilter_events() -> Result<Socket, NetlinkError> {
+        let failed = |errno| NetlinkError::new("cannot watch nf_tables", errno);
+        let socket = Socket::open(Some(netlink::NETFILTER))?;
+        bind(&socket.fd, &netlink::SocketAddrNetlink::new(0, NFNLGRP_NFTABLES)).map_err(failed)?;
+        rustix::fs::fcntl_setfl(&socket.fd, rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
+        Ok(socket)
+    }
+
+    /// The number that the kernel knows this socket by; it has one from its first message on.
+    pub(crate) fn port(&self) -> Result<u32, NetlinkError> {
+        let name = getsockname(&self.fd).and_then(netlink::SocketAddrNetlink::try_from);
+        name.map(|name| name.pid())
+            .map_err(|errno| NetlinkError::new("cannot ask for a socket's name", errno))
+    }
+
+    /// Shows what one datagram tells; `Errno::AGAIN` when there is none, `Errno::NOBUFS` when some were lost.
+    pub(crate) fn notices(&mut self, mut each: impl FnMut(Notice<'_>)) -> Result<(), Errno> {
+        self.receive(|answer| each(Notice { kind: answer.kind, port: answer.port, body: answer.body }))
     }
 
     /// Wakes when any link of the caller's network namespace changes: see [`Socket::wait_for_any`], which
@@ -269,6 +308,7 @@ impl Socket {
                 kind: u16::from_ne_bytes([rest[4], rest[5]]),
                 flags: u16::from_ne_bytes([rest[6], rest[7]]),
                 sequence: field(8),
+                port: field(12),
                 body,
             });
             rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();

@@ -73,6 +73,12 @@ impl Worker {
     async fn stop(&self, pod: &Pod, id: &ContainerId, mut deadline: Deadline) {
         if !wants_no_notice(pod) {
             self.pre_stop(pod, id, &mut deadline).await;
+        }
+        if self.is_going(&self.handle.pod()) {
+            // Who connects from now on finds another pod.
+            self.host.services.settled().await;
+        }
+        if !wants_no_notice(pod) {
             let signal = self.stop_signal(id).await;
             self.signal(id, signal).await;
             let least = Instant::now() + LEAST_GRACE;

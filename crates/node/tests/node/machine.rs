@@ -411,6 +411,7 @@ fn network_of_its_own(dir: &std::path::Path) -> Arc<Network> {
         pod_cidr: "10.42.0.0/24".parse().unwrap(),
         instance: "nodetest".to_owned(),
         mtu: Some(1500),
+        notes: dir.join("sysctls"),
     };
     let open = move || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("tests of the node need root");

@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::objects::{is_terminating, name, namespace};
-use crate::pods::{is_ready, is_terminal, node_name, spec};
+use crate::pods::{address, is_ready, is_terminal, node_name, spec};
 use crate::world::World;
 
 /// One port, in the order that groups sort by: name, protocol, number, application protocol.
@@ -30,11 +30,6 @@ pub(super) fn pods_of<'w>(world: &'w World, service: &'w Service) -> impl Iterat
             })
         })
         .filter(|pod| !is_terminal(pod) && address(pod).is_some())
-}
-
-/// The pod's address.
-pub(super) fn address(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())
 }
 
 /// The name that the pod has under the service, when its `subdomain` says so.
@@ -107,7 +102,7 @@ pub(super) fn endpoint_port(port: &Port) -> EndpointPort {
 }
 
 /// Whether the service wants addresses of pods that are not Ready.
-pub(super) fn publishes_not_ready(service: &Service) -> bool {
+pub(crate) fn publishes_not_ready(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false)
 }
 

@@ -8,11 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::endpoints::{
-    Port, address, copied_labels, hostname, pods_of, ports_of, publishes_not_ready, service_name, target_ref,
+    Port, copied_labels, hostname, pods_of, ports_of, publishes_not_ready, service_name, target_ref,
 };
 use crate::objects::{guarded_patch, is_terminating, name, namespace};
 use crate::plan::{Action, Plan};
-use crate::pods::{is_ready, node_name};
+use crate::pods::{address, is_ready, node_name};
 use crate::world::{World, to_value};
 
 /// The label that says who keeps an Endpoints object.

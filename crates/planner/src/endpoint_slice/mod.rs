@@ -2,13 +2,15 @@
 //! EndpointSlice per service, more beyond a hundred pods, and the older Endpoints object of the same.
 //!
 //! DNS and service addresses follow from these, so a pod is in them as soon as it has its address, and says
-//! there by itself whether it is Ready. Services without a selector are their owner's to look after.
+//! there by itself whether it is Ready. Services without a selector are their owner's to look after: with
+//! EndpointSlices, or with an Endpoints object, which is mirrored into slices.
 
 mod endpoints;
 mod legacy;
+mod mirror;
 mod slices;
 
-pub(crate) use endpoints::find_port;
+pub(crate) use endpoints::{find_port, publishes_not_ready};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
@@ -61,8 +63,16 @@ impl Planner for EndpointSlicePlanner {
                 .get("", &key.namespace)
                 .is_some_and(|n| n.metadata.deletion_timestamp.is_some());
         if has_selector && !goes && !is_external(service) {
-            slices::do_plan_slices(world, service, endpoints::groups(world, service), &mut plan);
+            let mut groups = endpoints::groups(world, service);
+            if groups.is_empty() {
+                // A slice without endpoints says: known, and there are none.
+                groups.insert(Vec::new(), Vec::new());
+            }
+            slices::do_plan_slices(world, &slices::Source::of_service(service), groups, &mut plan);
             legacy::do_plan_endpoints(world, service, &mut plan);
+        }
+        if !goes {
+            mirror::do_plan_mirror(world, key, has_selector, &mut plan);
         }
         plan
     }
@@ -98,7 +108,8 @@ fn do_plan_leftovers(world: &World, key: &Key, plan: &mut Plan) {
     for slice in world.endpoint_slices.in_namespace(&key.namespace) {
         let meta = &slice.metadata;
         let of_service = label(meta, SERVICE_NAME_LABEL) == Some(&key.name);
-        if of_service && label(meta, MANAGED_BY_LABEL) == Some(MANAGED_BY) && !name(meta).is_empty() {
+        let ours = matches!(label(meta, MANAGED_BY_LABEL), Some(MANAGED_BY | mirror::MANAGED_BY));
+        if of_service && ours && !name(meta).is_empty() {
             plan.actions.push(delete(&**slice));
         }
     }

@@ -8,10 +8,22 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use super::{CHECK_NAME, Cause, Walk};
 use crate::objects::{is_terminating, name};
 use crate::pods::{is_ready, is_terminal};
+use crate::service_proxy::{self, reasons};
 use crate::stateful_set::replicas;
 
 impl Walk<'_> {
     pub(super) fn service(&mut self, ns: &str, service_name: &str) -> Cause {
+        let behind = self.behind_service(ns, service_name);
+        let service = self.world.services.get(ns, service_name);
+        match service.and_then(|service| ports_of_host(service)) {
+            Some(trouble) if behind.is_well() => trouble,
+            Some(trouble) => trouble.because([behind]),
+            None => behind,
+        }
+    }
+
+    /// Who is behind a service, and whether they are Ready.
+    fn behind_service(&mut self, ns: &str, service_name: &str) -> Cause {
         let Some(service) = self.world.services.get(ns, service_name) else {
             return Cause::new(format!("service/{service_name} does not exist in namespace {ns}"))
                 .fix(CHECK_NAME);
@@ -78,6 +90,24 @@ impl Walk<'_> {
         let behind = self.object("StatefulSet", ns, set);
         Cause::new(text + "has none yet").because([behind])
     }
+}
+
+/// What keeps the host's ports from a service, if something does.
+fn ports_of_host(service: &Service) -> Option<Cause> {
+    let trouble = service_proxy::trouble(service)?;
+    let name = name(&service.metadata);
+    let spec = service.spec.as_ref();
+    let what = match spec.and_then(|spec| spec.type_.as_deref()) {
+        Some("LoadBalancer") => "has no address for its load balancer",
+        _ => "is not reached at all of its ports of the host",
+    };
+    let fix = match trouble.reason.as_str() {
+        reasons::ADDRESS_NOT_HERE => {
+            "leave spec.loadBalancerIP out, or name one of the host's addresses: ip -4 addr"
+        }
+        _ => "end who has it (ss -ltnup shows processes), or choose another port for the service",
+    };
+    Some(Cause::new(format!("service/{name} {what}: {}", trouble.message)).fix(fix))
 }
 
 /// Named target ports that no container of any pod has.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 pub use admission::{Rejection, admit};
 pub(crate) use affinity::selects;
 pub(crate) use refusals::{Refusal, home_of, port_holder, refusals};
-pub(crate) use resources::Shortage;
+pub(crate) use resources::{Shortage, ports_on_host};
 pub use volumes::SELECTED_NODE;
 pub(crate) use volumes::waits_for_consumer;
 

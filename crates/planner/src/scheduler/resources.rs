@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use apimachinery::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, Node, Pod};
 
 use crate::pods::spec;
 
@@ -123,16 +123,20 @@ const ANY: &str = "0.0.0.0";
 
 /// Those of the containers and the sidecars (`schedutil.GetHostPorts`).
 fn host_ports(pod: &Pod) -> impl Iterator<Item = HostPort> {
+    ports_on_host(pod).filter_map(|port| {
+        let address = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| ANY.to_owned());
+        Some((address, port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), port.host_port?))
+    })
+}
+
+/// The ports of containers and sidecars that are to be the host's too.
+pub(crate) fn ports_on_host(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
     let is_sidecar = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
     let containers = spec(pod)
         .into_iter()
         .flat_map(move |s| s.init_containers.iter().flatten().filter(is_sidecar).chain(&s.containers));
     let ports = containers.flat_map(|c| c.ports.iter().flatten());
-    ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        let address = port.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| ANY.to_owned());
-        Some((address, port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), number))
-    })
+    ports.filter(|port| port.host_port.is_some_and(|number| number > 0))
 }
 
 /// What a pod asks for: all containers and sidecars together, or the greediest init container with the

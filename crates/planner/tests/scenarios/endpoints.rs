@@ -176,3 +176,55 @@ fn services_without_a_selector_are_left_alone() {
     assert_eq!(sim.names("EndpointSlice"), Vec::<String>::new());
     assert_eq!(sim.names("Endpoints"), Vec::<String>::new());
 }
+
+fn by_hand(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name, "namespace": "default", "labels": {"team": "b"}},
+    "subsets": [{
+        "addresses": [{"ip": "192.0.2.7", "hostname": "old"}], "notReadyAddresses": [{"ip": "192.0.2.8"}],
+        "ports": [{"name": "http", "port": 8080}],
+    }]})
+}
+
+#[test]
+fn endpoints_made_by_hand_are_mirrored_as_long_as_nobody_selects_pods() {
+    let mut spec = headless();
+    spec.as_object_mut().expect("fields").remove("selector");
+    let mut sim = cluster(spec.clone(), &[]);
+    sim.make(by_hand("web"));
+    sim.make(by_hand("nobodys"));
+    sim.settle();
+    let slice = slices(&sim).pop().expect("one slice");
+    assert_eq!(slices(&sim).len(), 1, "none without a service");
+    assert_eq!(
+        slice["metadata"]["labels"],
+        json!({"team": "b", "kubernetes.io/service-name": "web",
+            "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io"})
+    );
+    assert_eq!(slice["metadata"]["ownerReferences"][0]["kind"], "Endpoints");
+    assert_eq!(slice["ports"], json!([{"name": "http", "port": 8080, "protocol": "TCP"}]));
+    assert_eq!(
+        slice["endpoints"],
+        json!([{"addresses": ["192.0.2.7"], "conditions": {"ready": true}, "hostname": "old"},
+            {"addresses": ["192.0.2.8"], "conditions": {"ready": false}}])
+    );
+    // It follows, in place.
+    sim.edit("Endpoints", "web", |endpoints| {
+        endpoints["subsets"][0]["addresses"][0]["ip"] = "192.0.2.9".into();
+    });
+    sim.settle();
+    assert_eq!(slices(&sim)[0]["metadata"]["name"], slice["metadata"]["name"]);
+    let addresses: Vec<Value> = slices(&sim)[0]["endpoints"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|e| e["addresses"][0].clone())
+        .collect();
+    assert_eq!(addresses.len(), 2);
+    assert!(addresses.contains(&json!("192.0.2.9")), "{addresses:?}");
+    // Who asks for it to be left alone is.
+    sim.edit("Endpoints", "web", |endpoints| {
+        endpoints["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"] = "true".into();
+    });
+    sim.settle();
+    assert_eq!(slices(&sim), Vec::<Value>::new());
+}

@@ -123,3 +123,34 @@ fn services_say_who_is_behind_them() {
     "#);
     insta::assert_snapshot!(why(&sim, "svc/web"), @"service/web has 2 of 2 pods ready");
 }
+
+fn with_trouble(kind: &str, reason: &str, message: &str) -> String {
+    let mut sim = Sim::new();
+    let spec =
+        json!({"type": kind, "clusterIP": "10.43.7.7", "selector": {"app": "web"}, "ports": [{"port": 80}]});
+    sim.make(service("web", spec));
+    go_on(&mut sim, "set replicas=1\n ready web-0");
+    sim.edit("Service", "web", |service| {
+        service["status"] = json!({"conditions": [{"type": "LoadBalancerPortsError", "status": "True",
+            "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    });
+    why(&sim, "svc/web")
+}
+
+#[test]
+fn a_load_balancer_without_its_port_says_who_has_it() {
+    let message = "port 80/TCP of 192.0.2.2 is taken by a process of this machine";
+    insta::assert_snapshot!(with_trouble("LoadBalancer", "PortTaken", message), @r#"
+    service/web has no address for its load balancer: port 80/TCP of 192.0.2.2 is taken by a process of this machine
+    → end who has it (ss -ltnup shows processes), or choose another port for the service
+    "#);
+    insta::assert_snapshot!(with_trouble("NodePort", "PortTaken", "port 30080/TCP is taken by a process of this machine"), @r#"
+    service/web is not reached at all of its ports of the host: port 30080/TCP is taken by a process of this machine
+    → end who has it (ss -ltnup shows processes), or choose another port for the service
+    "#);
+    let message = "spec.loadBalancerIP 203.0.113.7 is no address of this host";
+    insta::assert_snapshot!(with_trouble("LoadBalancer", "AddressNotHere", message), @r#"
+    service/web has no address for its load balancer: spec.loadBalancerIP 203.0.113.7 is no address of this host
+    → leave spec.loadBalancerIP out, or name one of the host's addresses: ip -4 addr
+    "#);
+}
