@@ -106,16 +106,6 @@ impl Strategy for Rules {
         validate::validate_update(new, old)
     }
 
-    fn warnings(&self, service: &Value) -> Vec<String> {
-        if service["spec"]["type"] == LOAD_BALANCER {
-            return vec![
-                "spec.type: stead has no load balancer; the service is reached at its cluster IP and node ports"
-                    .to_owned(),
-            ];
-        }
-        Vec::new()
-    }
-
     /// A label: services become the first part of a DNS name. Since 1.34 upstream takes a leading digit too
     /// (KEP-5311).
     fn validate_name(&self, name: &str) -> Result<(), String> {

@@ -38,9 +38,6 @@ pub(crate) fn pod_spec_warnings(path: &Path, spec: &Value) -> Vec<String> {
         for (i, container) in items(&spec[list]).iter().enumerate() {
             let at = path.child(list).index(i);
             container_fields(&mut found, &at, container);
-            if !truth(&spec["hostNetwork"]) {
-                host_ports(&mut found, &at, container);
-            }
         }
     }
     found.iter().map(|at| format!("{at}: stead does not act on this field yet")).collect()
@@ -98,14 +95,6 @@ fn container_fields(found: &mut Vec<Path>, path: &Path, container: &Value) {
         }
     }
     security_fields(found, &path.child("securityContext"), &container["securityContext"]);
-}
-
-fn host_ports(found: &mut Vec<Path>, path: &Path, container: &Value) {
-    for (i, port) in items(&container["ports"]).iter().enumerate() {
-        if port["hostPort"].as_i64().is_some_and(|port| port != 0) {
-            found.push(path.child("ports").index(i).child("hostPort"));
-        }
-    }
 }
 
 fn security_fields(found: &mut Vec<Path>, path: &Path, context: &Value) {

@@ -55,7 +55,15 @@ pub(super) fn keep_allocated(new: &mut Value, old: &Value) {
             }
         }
     }
-    let of_type: [(&str, bool); 3] = [
+    let checked = |spec: &Map<String, Value>| {
+        let is = |field: &str, value: &str| spec.get(field).is_some_and(|held| held == value);
+        is("type", LOAD_BALANCER) && is("externalTrafficPolicy", "Local")
+    };
+    if needs_health_check(old) && checked(spec) && spec.get("healthCheckNodePort").is_none_or(is_empty) {
+        copy_to(spec, "healthCheckNodePort", &was["healthCheckNodePort"]);
+    }
+    let of_type: [(&str, bool); 4] = [
+        ("healthCheckNodePort", checked(spec)),
         ("externalTrafficPolicy", is_external(spec)),
         ("allocateLoadBalancerNodePorts", spec.get("type").is_some_and(|t| t == LOAD_BALANCER)),
         ("loadBalancerClass", spec.get("type").is_some_and(|t| t == LOAD_BALANCER)),
@@ -85,6 +93,7 @@ pub(super) fn allocate(
         errors.push(error);
     }
     allocate_node_ports(service, &others, salt, &mut errors);
+    allocate_health_check_port(service, &others, salt, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("Service", service.name(), &errors)) }
 }
 
@@ -174,11 +183,7 @@ fn allocate_node_ports(service: &mut Value, others: &[&Value], salt: u32, errors
         // validation speaks.
         return;
     }
-    let mut taken: BTreeSet<(String, i64)> = others
-        .iter()
-        .flat_map(|other| items(&other["spec"]["ports"]))
-        .map(|port| (text(&port["protocol"]).to_owned(), number(&port["nodePort"])))
-        .collect();
+    let mut taken = node_ports(others.iter().copied());
     let path = Path::new("spec").child("ports");
     let Some(spec) = object(service, "spec") else { return };
     let explicit =
@@ -205,12 +210,8 @@ fn allocate_node_ports(service: &mut Value, others: &[&Value], salt: u32, errors
             continue;
         }
         let protocol = port.get("protocol").map(text).unwrap_or_default().to_owned();
-        let all = NODE_PORTS.end() - NODE_PORTS.start() + 1;
-        let start = (i64::from(salt) + i64::try_from(i).unwrap_or_default()) % all;
-        let free = (0..all)
-            .map(|step| NODE_PORTS.start() + (start + step) % all)
-            .find(|number| !taken.contains(&(protocol.clone(), *number)));
-        match free {
+        let start = i64::from(salt) + i64::try_from(i).unwrap_or_default();
+        match free_node_port(start, &protocol, &taken) {
             Some(number) => {
                 taken.insert((protocol, number));
                 port.insert("nodePort".into(), number.into());
@@ -222,6 +223,59 @@ fn allocate_node_ports(service: &mut Value, others: &[&Value], salt: u32, errors
             )),
         }
     }
+}
+
+/// The ports of the node that services have, by protocol; those of health checks are TCP's.
+fn node_ports<'a>(services: impl Iterator<Item = &'a Value>) -> BTreeSet<(String, i64)> {
+    let of = |service: &'a Value| {
+        let ports = items(&service["spec"]["ports"]).iter();
+        let ports = ports.map(|port| (text(&port["protocol"]).to_owned(), number(&port["nodePort"])));
+        ports.chain([("TCP".to_owned(), number(&service["spec"]["healthCheckNodePort"]))])
+    };
+    services.flat_map(of).filter(|(_, number)| *number != 0).collect()
+}
+
+/// A free one, searched from where `start` points.
+fn free_node_port(start: i64, protocol: &str, taken: &BTreeSet<(String, i64)>) -> Option<i64> {
+    let all = NODE_PORTS.end() - NODE_PORTS.start() + 1;
+    let mut numbers = (0..all).map(|step| NODE_PORTS.start() + (start + step) % all);
+    numbers.find(|number| !taken.contains(&(protocol.to_owned(), *number)))
+}
+
+/// A port where other machines may ask whether there is an endpoint on this node: a load balancer that sends
+/// traffic only to nodes with one (`allocHealthCheckNodePort`).
+fn allocate_health_check_port(
+    service: &mut Value,
+    others: &[&Value],
+    salt: u32,
+    errors: &mut Vec<FieldError>,
+) {
+    let needs = needs_health_check(service);
+    let own = node_ports(std::iter::once(&*service));
+    let taken: BTreeSet<(String, i64)> = node_ports(others.iter().copied()).into_iter().collect();
+    let at = Path::new("spec").child("healthCheckNodePort");
+    let Some(spec) = object(service, "spec") else { return };
+    let wanted = spec.get("healthCheckNodePort").map(number).unwrap_or_default();
+    if !needs || errors.iter().any(|error| error.field.to_string().starts_with("spec.ports")) {
+        return;
+    }
+    if wanted == 0 {
+        let taken = taken.into_iter().chain(own).collect();
+        match free_node_port(i64::from(salt), "TCP", &taken) {
+            Some(free) => drop(spec.insert("healthCheckNodePort".into(), free.into())),
+            None => errors.push(FieldError::invalid(&at, 0, "failed to allocate a nodePort: range is full")),
+        }
+    } else if !NODE_PORTS.contains(&wanted) || taken.contains(&("TCP".to_owned(), wanted)) {
+        let words = format!(
+            "failed to allocate requested HealthCheck NodePort {wanted}: provided port is already allocated"
+        );
+        errors.push(FieldError::invalid(&at, wanted, words));
+    }
+}
+
+/// Upstream's `NeedsHealthCheck`.
+fn needs_health_check(service: &Value) -> bool {
+    service["spec"]["type"] == LOAD_BALANCER && service["spec"]["externalTrafficPolicy"] == "Local"
 }
 
 /// An IPv4 range in CIDR form.
@@ -362,6 +416,34 @@ mod tests {
         allocate(&mut update, Some(&first), &world).expect("its own");
         assert_eq!(update["spec"]["ports"][0]["nodePort"], port);
         assert_eq!(update["spec"]["clusterIP"], first["spec"]["clusterIP"]);
+    }
+
+    #[test]
+    fn a_load_balancer_that_is_asked_where_its_pods_are_gets_a_port_for_that() {
+        let spec = |change: Value| {
+            let mut spec = json!({"type": LOAD_BALANCER, "externalTrafficPolicy": "Local",
+                "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}]});
+            spec.as_object_mut().expect("fields").extend(change.as_object().cloned().unwrap_or_default());
+            spec
+        };
+        let mut world = World(Vec::new(), "10.43.0.0/16");
+        let mut first = service("a", &spec(json!({})));
+        allocate(&mut first, None, &world).expect("a port");
+        let port = number(&first["spec"]["healthCheckNodePort"]);
+        assert!(NODE_PORTS.contains(&port) && port != 30_080, "{port}");
+        world.0.push(first.clone());
+        let mut again = service("b", &spec(json!({"healthCheckNodePort": port, "ports": []})));
+        let refusal = allocate(&mut again, None, &world).expect_err("taken").message;
+        assert!(refusal.contains("spec.healthCheckNodePort"), "{refusal}");
+        assert!(refusal.ends_with("provided port is already allocated"), "{refusal}");
+        // A put of the original manifest keeps it, and another policy gives it up.
+        let mut update = service("a", &spec(json!({})));
+        keep_allocated(&mut update, &first);
+        assert_eq!(update["spec"]["healthCheckNodePort"], port);
+        let mut update =
+            service("a", &spec(json!({"externalTrafficPolicy": "Cluster", "healthCheckNodePort": port})));
+        keep_allocated(&mut update, &first);
+        assert_eq!(update["spec"]["healthCheckNodePort"], Value::Null);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a Service must obey (`ValidateService`, `ValidateServiceUpdate`).
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use apimachinery::field::{FieldError, Path};
 use apimachinery::names;
@@ -163,12 +163,40 @@ fn validate_policies(errors: &mut Errors, path: &Path, spec: &Value) {
     }
     let (at, policy) = (path.child("internalTrafficPolicy"), &spec["internalTrafficPolicy"]);
     check::one_of_if_set(errors, &at, policy, &["Cluster", "Local"]);
+    validate_health_check_port(errors, path, spec);
+    validate_source_ranges(errors, path, spec);
     if spec["type"] != LOAD_BALANCER {
         for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"] {
             if !is_empty(&spec[field]) {
                 let words = "may only be used when `type` is 'LoadBalancer'";
                 errors.push(FieldError::forbidden(&path.child(field), words));
             }
+        }
+    }
+}
+
+fn validate_health_check_port(errors: &mut Errors, path: &Path, spec: &Value) {
+    let at = path.child("healthCheckNodePort");
+    let number = number(&spec["healthCheckNodePort"]);
+    let checked = spec["type"] == LOAD_BALANCER && spec["externalTrafficPolicy"] == "Local";
+    if number < 0 {
+        errors.push(FieldError::invalid(&at, number, "must be greater than or equal to 0"));
+    } else if number > 0 && !checked {
+        let words = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.push(FieldError::invalid(&at, number, words));
+    }
+}
+
+/// `ValidateLoadBalancerSourceRanges`: upstream trims them before it looks.
+fn validate_source_ranges(errors: &mut Errors, path: &Path, spec: &Value) {
+    for (i, range) in items(&spec["loadBalancerSourceRanges"]).iter().enumerate() {
+        let range = text(range);
+        let parts = range.trim().split_once('/');
+        let length = parts.and_then(|(ip, len)| Some((ip.parse::<IpAddr>().ok()?, len.parse::<u8>().ok()?)));
+        let fits = length.is_some_and(|(ip, len)| len <= if ip.is_ipv4() { 32 } else { 128 });
+        if !fits {
+            let words = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.push(FieldError::invalid(&path.child("loadBalancerSourceRanges").index(i), range, words));
         }
     }
 }
@@ -184,6 +212,21 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Errors {
             json!([after]),
             "may not change once set",
         ));
+    }
+    let path = Path::new("spec");
+    let is_balancer = |service: &Value| service["spec"]["type"] == LOAD_BALANCER;
+    if is_balancer(old) && is_balancer(new) {
+        for field in ["loadBalancerClass", "healthCheckNodePort"] {
+            let (before, after) = (&old["spec"][field], &new["spec"][field]);
+            let comes_or_goes = field == "healthCheckNodePort" && (is_empty(before) || is_empty(after));
+            if before != after && !comes_or_goes {
+                errors.push(FieldError::invalid(
+                    &path.child(field),
+                    after.clone(),
+                    "may not change once set",
+                ));
+            }
+        }
     }
     errors
 }
