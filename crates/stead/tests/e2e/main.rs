@@ -14,5 +14,6 @@ mod pods;
 mod recovery;
 mod refusals;
 mod seed_walkthrough;
+mod services;
 mod stateful_sets;
 mod volumes;
