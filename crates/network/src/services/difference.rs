@@ -1,8 +1,10 @@
 //! What leads from one list of services to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Chain, Elements, Wanted};
+use super::{Chain, Elements, ServiceRule, Wanted, wanted};
+use crate::cidr::Ipv4Cidr;
 use crate::netlink::Message;
 use crate::netlink::nft::{Element, ElementData, Table};
 
@@ -15,7 +17,87 @@ pub(crate) struct Difference {
     pub(crate) added: BTreeMap<&'static str, Vec<Element>>,
 }
 
+/// How many services each element stands for; endpoints may be several services'.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts(HashMap<(&'static str, Vec<u8>), usize>);
+
+impl Counts {
+    pub(crate) fn of(rules: &[ServiceRule], pods: Ipv4Cidr) -> Counts {
+        let mut counts = Counts::default();
+        counts.change(&[], &rules.iter().collect::<Vec<_>>(), pods);
+        counts
+    }
+
+    /// After these services went and those came.
+    pub(crate) fn change(&mut self, gone: &[&ServiceRule], come: &[&ServiceRule], pods: Ipv4Cidr) {
+        for at in come.iter().flat_map(|rule| elements_of(rule, pods).into_keys()) {
+            *self.0.entry(at).or_default() += 1;
+        }
+        for at in gone.iter().flat_map(|rule| elements_of(rule, pods).into_keys()) {
+            if let Entry::Occupied(mut held) = self.0.entry(at) {
+                *held.get_mut() -= 1;
+                if *held.get() == 0 {
+                    held.remove();
+                }
+            }
+        }
+    }
+}
+
+fn elements_of(rule: &ServiceRule, pods: Ipv4Cidr) -> Elements {
+    wanted(std::slice::from_ref(rule), pods).elements
+}
+
+/// An element that services gain or lose.
+#[derive(Default)]
+struct Turn {
+    gone: usize,
+    come: usize,
+    was: Option<ElementData>,
+    shall: Option<ElementData>,
+}
+
 impl Difference {
+    /// What it takes when these services go and those come, given how many there are for each element. The
+    /// same as [`Difference::between`] all before and all after, without looking at those that stay.
+    pub(crate) fn of_change(
+        gone: &[&ServiceRule],
+        come: &[&ServiceRule],
+        counts: &Counts,
+        pods: Ipv4Cidr,
+        chains: &BTreeSet<String>,
+    ) -> Difference {
+        let mut turns: BTreeMap<(&'static str, Vec<u8>), Turn> = BTreeMap::new();
+        for (at, data) in gone.iter().flat_map(|rule| elements_of(rule, pods)) {
+            let turn = turns.entry(at).or_default();
+            turn.gone += 1;
+            turn.was = data;
+        }
+        let mut difference = Difference::default();
+        for rule in come {
+            let wanted = wanted(std::slice::from_ref(*rule), pods);
+            for (at, data) in wanted.elements {
+                let turn = turns.entry(at).or_default();
+                turn.come += 1;
+                turn.shall = data;
+            }
+            difference.chains.extend(wanted.chains.into_iter().filter(|(name, _)| !chains.contains(name)));
+        }
+        for ((set, key), turn) in turns {
+            let before = counts.0.get(&(set, key.clone())).copied().unwrap_or_default();
+            let after = before + turn.come - turn.gone.min(before);
+            let another = turn.gone > 0 && turn.come > 0 && turn.was != turn.shall;
+            let element = |data: &Option<ElementData>| Element { key: key.clone(), data: data.clone() };
+            if before > 0 && (after == 0 || another) {
+                difference.removed.entry(set).or_default().push(element(&turn.was));
+            }
+            if after > 0 && (before == 0 || another) {
+                difference.added.entry(set).or_default().push(element(&turn.shall));
+            }
+        }
+        difference
+    }
+
     /// The difference between what is and what shall be, given the names of the chains that there are.
     pub(crate) fn between(is: &Elements, shall: &Wanted, chains: &BTreeSet<String>) -> Difference {
         let mut difference = Difference::default();
@@ -65,7 +147,6 @@ mod tests {
 
     use super::super::{
         ENDPOINTS, Frontend, HAIRPIN, NO_ENDPOINTS, Protocol, REMOTE, SERVICES, SET_NAMES, STICKY_ENDPOINTS,
-        ServiceRule, wanted,
     };
     use super::*;
 
@@ -81,6 +162,36 @@ mod tests {
 
     fn all(services: &[ServiceRule]) -> Wanted {
         wanted(services, "10.42.0.0/24".parse().unwrap())
+    }
+
+    #[test]
+    fn looking_at_what_changes_finds_the_same_as_looking_at_all() {
+        let mut far = service(3, &[]);
+        far.endpoints = vec![(Ipv4Addr::new(192, 0, 2, 7), 5432)];
+        let mut sticky = service(2, &[2, 3]);
+        sticky.affinity = Some(60);
+        let states = [
+            vec![],
+            vec![service(1, &[2, 3]), service(2, &[2, 3])],
+            vec![service(1, &[3]), sticky.clone(), far.clone()],
+            vec![service(1, &[]), sticky, service(4, &[2])],
+            vec![far, service(1, &[4, 3, 2])],
+            vec![service(4, &[])],
+        ];
+        let pods = "10.42.0.0/24".parse().unwrap();
+        for before in &states {
+            for after in &states {
+                let (is, shall) = (all(before), all(after));
+                let gone: Vec<_> = before.iter().filter(|rule| !after.contains(rule)).collect();
+                let come: Vec<_> = after.iter().filter(|rule| !before.contains(rule)).collect();
+                let mut counts = Counts::of(before, pods);
+                let chains = is.chains.keys().cloned().collect();
+                let found = Difference::of_change(&gone, &come, &counts, pods, &chains);
+                assert_eq!(found, from(&is, &shall), "{before:?} to {after:?}");
+                counts.change(&gone, &come, pods);
+                assert_eq!(counts, Counts::of(after, pods));
+            }
+        }
     }
 
     fn from(is: &Wanted, shall: &Wanted) -> Difference {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 pub(crate) use chains::Chain;
-pub(crate) use difference::{Difference, chains_of};
+pub(crate) use difference::{Counts, Difference, chains_of};
 
 use crate::cidr::Ipv4Cidr;
 use crate::netlink::nft::{DataSpec, ElementData, SetSpec, Table};
