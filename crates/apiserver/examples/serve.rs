@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         store: Arc::new(store::Memory::new()),
         service_cidr: "10.43.0.0/16".to_owned(),
         streams: Arc::new(Echo),
+        tokens: Arc::new(apiserver::TokenKey::generate()?),
         clock: Clock::new(Timestamp::now),
         random: Random::seeded(1),
     });

@@ -1,6 +1,7 @@
 //! The API as a service: one request in, one answer out, no sockets.
 
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,16 +13,21 @@ use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
-use registry::Subresource;
+use registry::rbac::Policy;
+use registry::rbac::reconcile::reconcile;
+use registry::{Subresource, reviews};
 use serde_json::Value;
 use store::Store;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::authn::{self, TokenKey};
+use crate::authz::{self, PolicyCache, RequestInfo};
+use crate::codec;
 use crate::fairness::{FairQueue, Seat};
 use crate::finish::Wishes;
 use crate::handlers;
@@ -35,7 +41,7 @@ use crate::query::Query;
 use crate::respond::{self, Answer};
 use crate::route::{self, Route, Target};
 use crate::storage::Update;
-use crate::user::{self, UserInfo};
+use crate::user::UserInfo;
 use crate::{discovery, openapi};
 
 /// The largest body of a request (upstream: `MaxRequestBodyBytes`).
@@ -56,6 +62,8 @@ pub struct Config {
     pub service_cidr: String,
     /// Where logs and exec come from.
     pub streams: Arc<dyn NodeStreams>,
+    /// What signs service-account tokens.
+    pub tokens: Arc<TokenKey>,
     /// The time of day.
     pub clock: Clock,
     /// Chance: uids, generated names, how long a watch may last.
@@ -80,6 +88,7 @@ pub struct ApiServer {
 struct Inner {
     config: Config,
     admission: Mutex<()>,
+    policy: PolicyCache,
     shutdown: CancellationToken,
     queue: FairQueue,
     watches: Places,
@@ -98,7 +107,7 @@ pub(crate) struct Request {
     /// The time of day.
     pub(crate) clock: Clock,
     /// Who asks.
-    pub(crate) user: String,
+    pub(crate) user: Arc<UserInfo>,
     /// From where.
     pub(crate) origin: Origin,
 }
@@ -109,6 +118,7 @@ impl ApiServer {
         let inner = Inner {
             config,
             admission: Mutex::new(()),
+            policy: PolicyCache::default(),
             shutdown: CancellationToken::new(),
             queue: FairQueue::new(),
             watches: Places::new(MAX_WATCHES, MAX_WATCHES_OF_USER),
@@ -119,26 +129,43 @@ impl ApiServer {
 
     /// The API as `user` sees it, for use in this process.
     pub fn service(&self, user: UserInfo) -> ApiService {
-        ApiService { api: self.clone(), user, origin: Origin::Process }
+        ApiService { api: self.clone(), user: Arc::new(user), origin: Origin::Process }
     }
 
     /// A new connection, and the API as `user` sees it through that.
     pub(crate) fn connection(&self, user: UserInfo) -> (Arc<Connection>, ApiService) {
         let connection = Arc::new(Connection::new(self.inner.connections.fetch_add(1, Ordering::Relaxed)));
         let origin = Origin::Connection(Arc::clone(&connection));
-        (connection, ApiService { api: self.clone(), user, origin })
+        (connection, ApiService { api: self.clone(), user: Arc::new(user), origin })
     }
 
-    /// Makes the objects that every cluster has (namespaces, the default StorageClass, the Service of the API),
-    /// unless they exist.
+    /// Makes the objects that every cluster has (namespaces, the default StorageClass, the Service of the API,
+    /// the default roles), unless they exist, and brings the roles up to date.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn bootstrap(&self) -> Result<(), Status> {
-        for object in registry::bootstrap_objects(self.service_cidr()) {
-            self.make_own(&own_target(&object)?, object).await?;
+        let (namespaces, others): (Vec<_>, Vec<_>) = registry::bootstrap_objects(self.service_cidr())
+            .into_iter()
+            .partition(|object| object["kind"] == "Namespace");
+        for object in namespaces {
+            self.ensure_own(object).await?;
         }
-        Ok(())
+        // Together, so that they share a trip to the disk.
+        try_join_all(others.into_iter().map(|object| self.ensure_own(object))).await.map(drop)
+    }
+
+    /// Makes one of the first objects, or adds what it lacks.
+    async fn ensure_own(&self, object: Value) -> Result<(), Status> {
+        let target = own_target(&object)?;
+        let existing = match self.read(&target).await {
+            Ok(stored) => codec::decode(&stored)?,
+            Err(_) => return self.make_own(&target, object).await.map(drop),
+        };
+        if reconcile(&object, &existing).is_none() {
+            return Ok(());
+        }
+        self.change_own(&target, |old| reconcile(&object, old).unwrap_or_else(|| old.clone())).await
     }
 
     /// Publishes the certificates (PEM) that clients in pods trust, in `kube-system`. From there the namespace
@@ -152,14 +179,43 @@ impl ApiServer {
         if self.make_own(&target, object.clone()).await? {
             return Ok(());
         }
-        let (author, warnings) = (&Author::Server, &mut Vec::new());
-        let update = Update { target: &target, part: Part::Main, dry_run: false, author, warnings };
-        let renew = |old: &Value, _: &mut Vec<String>| {
+        self.change_own(&target, |old| {
             let mut new = old.clone();
             new["data"] = object["data"].clone();
-            Ok(new)
-        };
-        self.update(update, renew).await.map(drop)
+            new
+        })
+        .await
+    }
+
+    /// Leads the Service `kubernetes` to where pods reach this server. After [`ApiServer::bootstrap`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn publish_endpoints(&self, address: Ipv4Addr, port: u16) -> Result<(), Status> {
+        for object in registry::bootstrap::api_endpoints(address, port) {
+            let target = own_target(&object)?;
+            if self.make_own(&target, object.clone()).await? {
+                continue;
+            }
+            let change = |old: &Value| {
+                let mut new = object.clone();
+                new["metadata"] = old["metadata"].clone();
+                new
+            };
+            self.change_own(&target, change).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes an object that the server itself needs.
+    async fn change_own(
+        &self,
+        target: &Target,
+        change: impl Fn(&Value) -> Value + Send + Sync,
+    ) -> Result<(), Status> {
+        let (author, warnings) = (&Author::Server, &mut Vec::new());
+        let update = Update { target, part: Part::Main, dry_run: false, author, warnings };
+        self.update(update, |old, _: &mut Vec<String>| Ok(change(old))).await.map(drop)
     }
 
     /// Makes an object that the server itself needs; `false` when it is there already.
@@ -212,6 +268,15 @@ impl ApiServer {
         Ok(Some(seat))
     }
 
+    pub(crate) fn token_key(&self) -> &TokenKey {
+        &self.inner.config.tokens
+    }
+
+    /// The rules as of now.
+    pub(crate) async fn policy(&self) -> Result<Arc<Policy>, Status> {
+        self.inner.policy.current(self.store()).await
+    }
+
     pub(crate) fn admission_lock(&self) -> &Mutex<()> {
         &self.inner.admission
     }
@@ -237,6 +302,8 @@ impl ApiServer {
         }
         match route {
             Route::Health => Ok(respond::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok")),
+            Route::OpenIdConfiguration => Ok(authn::configuration()),
+            Route::KeySet => Ok(authn::key_set(self.token_key())),
             Route::OpenApiV2 => Ok(openapi::empty_v2()),
             Route::OpenApiIndex => Ok(openapi::index()),
             Route::OpenApi(group_version) => openapi::document(&group_version),
@@ -262,6 +329,9 @@ impl ApiServer {
     }
 
     async fn collection(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        if let Some(question) = reviews::question(target.kind) {
+            return handlers::review::review(self, &request, &target, question).await;
+        }
         match request.method {
             Method::GET if request.query.flag("watch") => {
                 handlers::watch::watch(self, request, &target).await
@@ -274,6 +344,9 @@ impl ApiServer {
     }
 
     async fn object(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        if reviews::question(target.kind).is_some() {
+            return Err(Status::method_not_allowed());
+        }
         match request.method {
             Method::GET => handlers::get::get(self, &request, &target).await,
             Method::PUT => handlers::update::update(self, &request, &target).await,
@@ -301,6 +374,7 @@ impl ApiServer {
             (Subresource::Eviction, &Method::POST) => {
                 handlers::eviction::eviction(self, &request, &target).await
             }
+            (Subresource::Token, &Method::POST) => handlers::token::token(self, &request, &target).await,
             (Subresource::Log, &Method::GET) => handlers::log::log(self, &request, &target).await,
             (Subresource::Exec, &Method::GET | &Method::POST) => {
                 handlers::exec::exec(self, request, &target).await
@@ -314,7 +388,7 @@ impl ApiServer {
 #[derive(Clone)]
 pub struct ApiService {
     api: ApiServer,
-    user: UserInfo,
+    user: Arc<UserInfo>,
     origin: Origin,
 }
 
@@ -336,10 +410,9 @@ where
         let (mut parts, body) = request.into_parts();
         let wishes = Wishes::of(&parts.uri, &parts.headers);
         let answer = async move {
-            let path = parts.uri.path().to_owned();
             // Who may not ask is refused before the body is read.
-            let route = match admit(&user, &parts.method, &path) {
-                Ok(route) => route,
+            let (user, route) = match admit(&api, &user, &parts).await {
+                Ok(admitted) => admitted,
                 Err(status) => return respond::refusal(&status),
             };
             let turn = match route {
@@ -357,13 +430,13 @@ where
             };
             let request = Request {
                 method: parts.method,
-                path,
+                path: parts.uri.path().to_owned(),
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 headers: parts.headers,
                 body,
                 upgrade: parts.extensions.remove::<OnUpgrade>(),
                 clock: api.clock().clone(),
-                user: user.name,
+                user,
                 origin,
             };
             api.answer(route, request).await
@@ -381,11 +454,20 @@ fn own_target(object: &Value) -> Result<Target, Status> {
     Ok(Target { kind, namespace, name, subresource: None })
 }
 
-fn admit(user: &UserInfo, method: &Method, path: &str) -> Result<Route, Status> {
-    let route = route::parse(path);
+/// Who asks, and for what, if they may.
+async fn admit(
+    api: &ApiServer,
+    connection: &Arc<UserInfo>,
+    parts: &http::request::Parts,
+) -> Result<(Arc<UserInfo>, Route), Status> {
+    let user = authn::authenticate(api, connection, &parts.headers).await?;
+    let path = parts.uri.path();
+    if !user.is_master() {
+        let info = RequestInfo::new(&parts.method, path, parts.uri.query().unwrap_or_default());
+        authz::authorize(api, &user, &info.attributes()).await?;
+    }
     // Strangers do not learn which paths exist.
-    user::authorize(user, method, path, route.as_ref().ok())?;
-    route
+    Ok((user, route::parse(path)?))
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, Status>

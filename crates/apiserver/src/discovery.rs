@@ -4,14 +4,19 @@
 use apimachinery::schema::Schema;
 use apimachinery::status::Status;
 use http::{HeaderMap, StatusCode};
-use registry::{KINDS, Kind, Scope, Subresource};
+use registry::{Kind, Scope, Subresource, served};
 use serde_json::{Value, json};
 
 use crate::negotiate;
 use crate::respond::{self, Answer};
 use crate::route::{Route, path_word};
 
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// What can be done with objects of a kind.
+fn verbs(kind: &Kind) -> &'static [&'static str] {
+    if registry::reviews::question(kind).is_some() { &["create"] } else { VERBS }
+}
 
 /// Answers the routes of discovery.
 pub(crate) fn answer(route: &Route, headers: &HeaderMap) -> Result<Answer, Status> {
@@ -42,7 +47,7 @@ pub(crate) fn answer(route: &Route, headers: &HeaderMap) -> Result<Answer, Statu
 /// The groups in the order of the table, core left out.
 fn groups() -> Vec<&'static str> {
     let mut groups = Vec::new();
-    for kind in KINDS.iter().filter(|k| !k.group.is_empty()) {
+    for kind in served().filter(|k| !k.group.is_empty()) {
         if !groups.contains(&kind.group) {
             groups.push(kind.group);
         }
@@ -53,7 +58,7 @@ fn groups() -> Vec<&'static str> {
 /// The versions of a group, in the order of the table.
 fn versions(group: &str) -> Vec<&'static str> {
     let mut versions = Vec::new();
-    for kind in KINDS.iter().filter(|k| k.group == group) {
+    for kind in served().filter(|k| k.group == group) {
         if !versions.contains(&kind.version) {
             versions.push(kind.version);
         }
@@ -77,7 +82,18 @@ fn paths() -> Value {
     let mut paths: Vec<String> = ["/api", "/apis"].map(str::to_owned).into();
     paths.extend(group_version_paths().into_iter().map(|(path, ..)| format!("/{path}")));
     paths.extend(groups().into_iter().map(|group| format!("/apis/{group}")));
-    paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        [
+            "/.well-known/openid-configuration",
+            "/healthz",
+            "/livez",
+            "/openapi/v3",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+        ]
+        .map(str::to_owned),
+    );
     paths.sort();
     json!({"paths": paths})
 }
@@ -114,12 +130,12 @@ fn group(name: &str) -> Option<Value> {
 }
 
 fn resources(group: &str, version: &str) -> Option<Value> {
-    let kinds: Vec<&&Kind> = KINDS.iter().filter(|k| k.group == group && k.version == version).collect();
+    let kinds: Vec<&Kind> = served().filter(|k| k.group == group && k.version == version).collect();
     let group_version = kinds.first()?.api_version();
     let mut resources = Vec::new();
     for kind in kinds {
         let mut resource = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": is_namespaced(kind),
-            "kind": kind.kind, "verbs": VERBS});
+            "kind": kind.kind, "verbs": verbs(kind)});
         if !kind.short_names.is_empty() {
             resource["shortNames"] = json!(kind.short_names);
         }
@@ -166,6 +182,9 @@ pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
             Shown { group: "policy", version: "v1", kind: "Eviction", verbs: &["create"] }
         }
         Subresource::Finalize => own(of.kind, &["update"]),
+        Subresource::Token => {
+            Shown { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest", verbs: &["create"] }
+        }
     }
 }
 
@@ -195,8 +214,8 @@ fn aggregated_group(group: &str) -> Value {
     let versions: Vec<Value> = versions(group)
         .into_iter()
         .map(|version| {
-            let kinds = KINDS.iter().filter(|k| k.group == group && k.version == version);
-            let resources: Vec<Value> = kinds.map(|kind| aggregated_resource(kind)).collect();
+            let kinds = served().filter(|k| k.group == group && k.version == version);
+            let resources: Vec<Value> = kinds.map(aggregated_resource).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -210,7 +229,7 @@ fn aggregated_resource(kind: &'static Kind) -> Value {
     let mut resource = json!({
         "resource": kind.plural, "responseKind": response_kind(kind.group, kind.version, kind.kind),
         "scope": if is_namespaced(kind) { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular, "verbs": VERBS,
+        "singularResource": kind.singular, "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);

@@ -98,6 +98,7 @@ pub(crate) mod tests {
             store: Arc::clone(&store),
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(NoNode),
+            tokens: Arc::new(crate::authn::TokenKey::generate().expect("a key")),
             clock: Clock::new(|| Timestamp::UNIX_EPOCH),
             random: Random::seeded(1),
         });

@@ -9,6 +9,8 @@
 //! [`ApiServer::serve`] puts it on a TLS listener.
 
 mod api;
+mod authn;
+mod authz;
 mod bind;
 mod body;
 mod codec;
@@ -43,6 +45,7 @@ mod user;
 mod websocket;
 
 pub use api::{ApiServer, ApiService, Config};
+pub use authn::{KeyError, TokenKey};
 pub use bind::{BindError, bind};
 pub use body::Body;
 pub use user::UserInfo;

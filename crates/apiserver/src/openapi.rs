@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use apimachinery::schema::{Field, Form, Item, Schema, Shape, TypeId};
 use apimachinery::status::Status;
 use http::StatusCode;
-use registry::{KINDS, Kind, Scope, Subresource};
+use registry::{Kind, Scope, Subresource, reviews, served};
 use serde_json::{Map, Value, json};
 
 use crate::discovery;
@@ -50,8 +50,7 @@ pub(crate) fn document(path: &str) -> Result<Answer, Status> {
 }
 
 fn build(group: &str, version: &str) -> Value {
-    let kinds: Vec<&'static Kind> =
-        KINDS.iter().copied().filter(|k| k.group == group && k.version == version).collect();
+    let kinds: Vec<&'static Kind> = served().filter(|k| k.group == group && k.version == version).collect();
     let mut paths = Map::new();
     let mut schemas = Schemas { schema: Schema::builtin(), made: Map::new(), seen: BTreeSet::new() };
     for kind in &kinds {
@@ -85,7 +84,7 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &'static Kind) {
     };
     let of = Spoken { group: kind.group, version: kind.version, kind: kind.kind, scope: kind.scope };
     let list = of.operation("list", LIST_PARAMETERS, None);
-    if in_namespace {
+    if in_namespace && reviews::question(kind).is_none() {
         paths.insert(format!("{root}/{}", kind.plural), json!({"get": list}));
     }
     let mut whole = json!({
@@ -93,6 +92,9 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &'static Kind) {
         "post": of.operation("post", WRITE_PARAMETERS, Some(&["*/*"])),
         "delete": of.operation("deletecollection", DELETE_PARAMETERS, None),
     });
+    if reviews::question(kind).is_some() {
+        whole = json!({"post": whole["post"]});
+    }
     let mut one = json!({
         "get": of.operation("get", &[], None),
         "put": of.operation("put", WRITE_PARAMETERS, Some(&["*/*"])),
@@ -109,7 +111,9 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &'static Kind) {
         paths.insert(format!("{item}/{}", path_word(part)), part_operations(kind, part, &one["parameters"]));
     }
     paths.insert(collection, whole);
-    paths.insert(item, one);
+    if reviews::question(kind).is_none() {
+        paths.insert(item, one);
+    }
 }
 
 /// The parts that are objects; logs and exec are streams.

@@ -1,5 +1,7 @@
 //! `metadata.managedFields` through the API: who a request writes as, and what becomes of the list.
 
+use std::sync::Arc;
+
 use apimachinery::apply::{self, Writer};
 use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
@@ -13,6 +15,7 @@ use serde_json::Value;
 use crate::api::Request;
 use crate::life::Part;
 use crate::route::{self, Target};
+use crate::user::UserInfo;
 
 /// The longest name of a manager, in bytes (upstream: `FieldManagerMaxLength`).
 const MAX_MANAGER: usize = 128;
@@ -24,9 +27,17 @@ pub(crate) enum Author {
     /// The server itself: nobody comes to own anything.
     Server,
     /// A client: what it changes becomes its own.
-    Client(String),
+    Client {
+        /// What it calls itself.
+        manager: String,
+        /// Who it is.
+        user: Arc<UserInfo>,
+    },
     /// A client that applied a configuration: the object says already who owns what.
-    Applied,
+    Applied {
+        /// Who it is.
+        user: Arc<UserInfo>,
+    },
 }
 
 impl Author {
@@ -35,19 +46,28 @@ impl Author {
     pub(crate) fn of(request: &Request) -> Result<Self, Status> {
         if let Some(manager) = request.query.get("fieldManager") {
             check_manager(manager)?;
-            return Ok(Self::Client(manager.to_owned()));
+            return Ok(Self::Client { manager: manager.to_owned(), user: Arc::clone(&request.user) });
         }
         let program = request.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let name = match &program {
             Some(agent) => agent.split('/').next().unwrap_or_default(),
-            None => request.user.trim_start_matches("system:").split(':').next().unwrap_or_default(),
+            None => request.user.name.trim_start_matches("system:").split(':').next().unwrap_or_default(),
         };
         let mut bytes = 0;
         let fits = |c: &char| {
             bytes += c.len_utf8();
             bytes <= MAX_MANAGER
         };
-        Ok(Self::Client(name.chars().filter(|c| !c.is_control()).take_while(fits).collect()))
+        let manager = name.chars().filter(|c| !c.is_control()).take_while(fits).collect();
+        Ok(Self::Client { manager, user: Arc::clone(&request.user) })
+    }
+
+    /// The user whose rights count; `None` for the server itself.
+    pub(crate) fn user(&self) -> Option<&UserInfo> {
+        match self {
+            Self::Server => None,
+            Self::Client { user, .. } | Self::Applied { user } => Some(user),
+        }
     }
 }
 
@@ -118,8 +138,8 @@ pub(crate) fn keep(
 ) {
     let kept = old.map(|old| &old["metadata"][FIELD]);
     let list = match author {
-        Author::Applied => sent,
-        Author::Client(manager) if is_kept(target.kind, part, kept) => {
+        Author::Applied { .. } => sent,
+        Author::Client { manager, .. } if is_kept(target.kind, part, kept) => {
             set(new, sent);
             let api_version = target.kind.api_version();
             if let Some(writer) = writer(target, &api_version, manager, now) {
@@ -127,7 +147,7 @@ pub(crate) fn keep(
             }
             return;
         }
-        Author::Client(_) | Author::Server => kept.cloned().unwrap_or_default(),
+        Author::Client { .. } | Author::Server => kept.cloned().unwrap_or_default(),
     };
     set(new, list);
 }

@@ -19,6 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
+use crate::authn::{KeyError, TokenKey};
 use crate::user::SYSTEM_MASTERS;
 
 /// How long the CA is good for.
@@ -53,6 +54,9 @@ pub enum PkiError {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// The key of tokens could not be made.
+    #[error(transparent)]
+    Tokens(#[from] KeyError),
     /// The certificates cannot be used for TLS.
     #[error("cannot use the certificates for TLS: {0}")]
     Tls(String),
@@ -64,6 +68,7 @@ pub struct Pki {
     admin_pem: String,
     admin_key_pem: String,
     server: Arc<rustls::ServerConfig>,
+    tokens: Arc<TokenKey>,
 }
 
 impl Pki {
@@ -103,7 +108,13 @@ impl Pki {
             admin_pem: admin.certificate_pem,
             admin_key_pem: admin.key_pem,
             server: Arc::new(config),
+            tokens: Arc::new(token_key(dir)?),
         })
+    }
+
+    /// What signs service-account tokens.
+    pub fn tokens(&self) -> Arc<TokenKey> {
+        Arc::clone(&self.tokens)
     }
 
     /// What the TLS listener works with.
@@ -158,6 +169,20 @@ impl Pair {
         write(&certificate, &made.certificate_pem)?;
         Ok(made)
     }
+}
+
+/// The key of service-account tokens in `dir`, made when it is missing.
+fn token_key(dir: &Path) -> Result<TokenKey, PkiError> {
+    let path = dir.join("sa.key");
+    let pem = match read(&path)? {
+        Some(pem) => pem,
+        None => {
+            let pem = TokenKey::new_pem()?;
+            write(&path, &pem)?;
+            pem
+        }
+    };
+    TokenKey::from_pem(&pem).map_err(|error| PkiError::Damaged { path, why: error.to_string() })
 }
 
 fn read(path: &Path) -> Result<Option<String>, PkiError> {
@@ -366,7 +391,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let dir = dir.path().join("pki");
         let first = Pki::load_or_create(&dir, &["10.0.0.1".to_owned()]).expect("made");
-        let files = ["admin.crt", "admin.key", "ca.crt", "ca.key", "server.crt", "server.key"];
+        let files = ["admin.crt", "admin.key", "ca.crt", "ca.key", "sa.key", "server.crt", "server.key"];
         assert_eq!(modes(&dir), files.map(|f| (f.to_owned(), 0o600)).into());
         let server = || fs::read_to_string(dir.join("server.crt")).expect("a certificate");
         let before = server();

@@ -26,6 +26,10 @@ pub(crate) enum Route {
     OpenApiIndex,
     /// `/openapi/v3/<api/v1 or apis/group/version>`.
     OpenApi(String),
+    /// `/.well-known/openid-configuration`: who signs service-account tokens.
+    OpenIdConfiguration,
+    /// `/openid/v1/jwks`: with which keys.
+    KeySet,
     /// Objects of a kind.
     Resource(Target),
 }
@@ -79,6 +83,8 @@ pub(crate) fn parse(path: &str) -> Result<Route, Status> {
         ["apis", group] => Ok(Route::Group((*group).to_owned())),
         ["api", version] => Ok(Route::Resources(String::new(), (*version).to_owned())),
         ["apis", group, version] => Ok(Route::Resources((*group).to_owned(), (*version).to_owned())),
+        [".well-known", "openid-configuration"] => Ok(Route::OpenIdConfiguration),
+        ["openid", "v1", "jwks"] => Ok(Route::KeySet),
         ["openapi", "v2"] => Ok(Route::OpenApiV2),
         ["openapi", "v3"] => Ok(Route::OpenApiIndex),
         ["openapi", "v3", rest @ ..] => Ok(Route::OpenApi(rest.join("/"))),
@@ -129,6 +135,7 @@ pub(crate) fn path_word(subresource: Subresource) -> &'static str {
         Subresource::Binding => "binding",
         Subresource::Eviction => "eviction",
         Subresource::Finalize => "finalize",
+        Subresource::Token => "token",
     }
 }
 

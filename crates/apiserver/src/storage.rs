@@ -9,7 +9,7 @@ use apimachinery::meta::ObjectExt;
 use apimachinery::names;
 use apimachinery::status::Status;
 use bytes::Bytes;
-use registry::{ClusterView, Kind, Scope};
+use registry::{ClusterView, Kind, Scope, rbac};
 use serde_json::{Value, json};
 use store::{Durability, Error, Expect, Revision, Write};
 use tokio::sync::MutexGuard;
@@ -111,10 +111,12 @@ impl ApiServer {
         if kind.scope == Scope::Namespaced {
             self.check_namespace_is_open(&target).await?;
         }
+        self.consult(&target, &mut object).await?;
         let _serialised = self.admit(kind, &mut object, None).await?;
         let mut errors = registry::validate_object_meta(kind, &object);
         errors.extend(kind.strategy.validate(&object));
         life::refuse_invalid(kind, &object, &errors)?;
+        self.refuse_escalation(kind, author, &object, None).await?;
         let bytes = codec::encode(kind, &object);
         if dry_run {
             warnings.extend(kind.strategy.warnings(&object));
@@ -206,6 +208,7 @@ impl ApiServer {
         errors.splice(0..0, registry::validate_object_meta(kind, new));
         let errors = life::news(kind, errors, old);
         life::refuse_invalid(kind, new, &errors)?;
+        self.refuse_escalation(kind, author, new, Some(old)).await?;
         ownership::forget_mere_times(new, old);
         Ok(serialised)
     }
@@ -269,6 +272,33 @@ impl ApiServer {
         }
         kind.strategy.admit(new, old, &view)?;
         Ok(Some(serialised))
+    }
+
+    /// Lets the kind complete a new object by the one that it names.
+    async fn consult(&self, target: &Target, object: &mut Value) -> Result<(), Status> {
+        let Some((plural, name)) = target.kind.strategy.consults(object) else { return Ok(()) };
+        let Some(kind) = registry::by_resource("", "v1", plural) else { return Ok(()) };
+        let (key, namespace) = (registry::key(kind, &target.namespace, &name), target.namespace.clone());
+        let place = Target { kind, namespace, name, subresource: None };
+        let (found, _) = self.store().get(&key).await.map_err(|error| refused(&place, error))?;
+        let found = found.map(|found| codec::decode(&found.into())).transpose()?;
+        target.kind.strategy.consult(object, found.as_ref(), &random_suffix(self.random()))
+    }
+
+    /// Nobody grants what they do not have.
+    async fn refuse_escalation(
+        &self,
+        kind: &Kind,
+        author: &Author,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        match author.user() {
+            Some(user) if kind.group == rbac::GROUP => {
+                rbac::escalation::check(&*self.policy().await?, user.subject(), kind, new, old)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// All objects whose keys begin with `prefix`.

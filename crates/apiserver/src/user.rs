@@ -1,34 +1,57 @@
-//! Who asks, and whether they may.
+//! Who asks.
 
-use apimachinery::status::Status;
-use http::Method;
+use std::collections::BTreeMap;
+
+use registry::rbac::{self, Subject};
+use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::route::{Route, Target};
-
-/// The group whose members may do everything (upstream: `user.SystemPrivilegedGroup`).
-pub(crate) const SYSTEM_MASTERS: &str = "system:masters";
+pub(crate) use registry::rbac::SYSTEM_MASTERS;
 /// The user whom nobody vouches for.
 pub(crate) const ANONYMOUS: &str = "system:anonymous";
+/// The group of everybody whom somebody vouches for.
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of the others.
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Who makes a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserInfo {
-    /// The user's name: the CN of the client certificate.
+    /// The user's name: the CN of the client certificate, or `system:serviceaccount:NAMESPACE:NAME`.
     pub name: String,
-    /// The groups: the O entries of the client certificate.
+    /// The uid, of those who have one.
+    pub uid: String,
+    /// The groups: the O entries of the client certificate, or those of the service account.
     pub groups: Vec<String>,
+    /// What else is known: the pod that a token is bound to.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl UserInfo {
     /// A part of stead itself, for instance `system:kube-controller-manager`; may do everything.
     pub fn internal(name: &str) -> Self {
-        Self { name: name.to_owned(), groups: vec![SYSTEM_MASTERS.to_owned()] }
+        Self::new(name, &[SYSTEM_MASTERS])
     }
 
-    /// Somebody without a certificate.
+    /// Somebody in these groups.
+    pub fn new(name: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Self { name: name.to_owned(), groups, ..Self::default() }
+    }
+
+    /// Somebody without a certificate and without a token.
     pub fn anonymous() -> Self {
-        Self { name: ANONYMOUS.to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+        Self::new(ANONYMOUS, &[UNAUTHENTICATED])
+    }
+
+    /// The user that a service account is.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = rbac::service_account_groups(namespace).into_iter().chain([AUTHENTICATED.to_owned()]);
+        Self {
+            name: rbac::service_account_user(namespace, name),
+            groups: groups.collect(),
+            ..Self::default()
+        }
     }
 
     /// The user that a client certificate (DER), already verified, names: CN is the name, O the groups
@@ -41,67 +64,52 @@ impl UserInfo {
             .iter_organization()
             .filter_map(|o| o.as_str().ok())
             .map(str::to_owned)
-            .chain(["system:authenticated".to_owned()])
+            .chain([AUTHENTICATED.to_owned()])
             .collect();
-        (!name.is_empty()).then_some(Self { name, groups })
+        (!name.is_empty()).then_some(Self { name, groups, ..Self::default() })
     }
 
-    fn is_anonymous(&self) -> bool {
+    /// The user whom the spec of a SubjectAccessReview asks about.
+    pub(crate) fn from_review(spec: &Value) -> Self {
+        let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
+        let texts = |list: &Value| -> Vec<String> {
+            let all = list.as_array().into_iter().flatten();
+            all.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let extra = spec["extra"].as_object().into_iter().flatten();
+        Self {
+            name: text("user"),
+            uid: text("uid"),
+            groups: texts(&spec["groups"]),
+            extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
+        }
+    }
+
+    /// As `authentication.k8s.io/v1.UserInfo`.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut user = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            user["uid"] = self.uid.as_str().into();
+        }
+        if !self.groups.is_empty() {
+            user["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            user["extra"] = json!(self.extra);
+        }
+        user
+    }
+
+    /// The user as rules look at it.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { name: &self.name, groups: &self.groups }
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.name == ANONYMOUS
     }
 
-    fn is_master(&self) -> bool {
-        self.groups.iter().any(|g| g == SYSTEM_MASTERS)
+    pub(crate) fn is_master(&self) -> bool {
+        self.subject().is_master()
     }
-}
-
-/// Whether the user may do what the request asks for. There are no roles: members of `system:masters` may do
-/// everything, everybody may ask for health and version, authenticated users for discovery.
-pub(crate) fn authorize(
-    user: &UserInfo,
-    method: &Method,
-    path: &str,
-    route: Option<&Route>,
-) -> Result<(), Status> {
-    if user.is_master() || matches!(route, Some(Route::Health | Route::Version)) {
-        return Ok(());
-    }
-    if user.is_anonymous() {
-        let mut status = Status::unauthorized();
-        status.message = format!(
-            "Unauthorized: {} {path} needs a client certificate; use the kubeconfig that stead wrote",
-            method.as_str()
-        );
-        return Err(status);
-    }
-    match route {
-        Some(Route::Resource(target)) => Err(refuse_resource(user, method, target)),
-        _ => Ok(()),
-    }
-}
-
-fn refuse_resource(user: &UserInfo, method: &Method, target: &Target) -> Status {
-    let verb = match *method {
-        Method::GET if target.name.is_empty() => "list",
-        Method::GET => "get",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE if target.name.is_empty() => "deletecollection",
-        _ => "delete",
-    };
-    let place = match target.namespace.as_str() {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace {namespace:?}"),
-    };
-    let why = format!(
-        "User {:?} cannot {verb} resource {:?} in API group {:?} {place}: only members of the group \
-         {SYSTEM_MASTERS:?} may",
-        user.name, target.kind.plural, target.kind.group
-    );
-    let mut status = Status::forbidden(&target.kind.resource(), &target.name, &why);
-    if target.name.is_empty() {
-        status.message = format!("{} is forbidden: {why}", target.kind.resource());
-    }
-    status
 }

@@ -34,6 +34,8 @@ pub enum Subresource {
     Eviction,
     /// `/finalize` of a namespace: writes only `spec.finalizers`.
     Finalize,
+    /// `/token` of a service account, as `authentication.k8s.io/v1.TokenRequest`.
+    Token,
 }
 
 /// One column of `kubectl get`, as `meta/v1.TableColumnDefinition`.
@@ -248,6 +250,17 @@ pub trait Strategy: Sync {
         _old: Option<&Value>,
         _cluster: &dyn ClusterView,
     ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The one other object, by plural and name in the same namespace, that says how a new object is completed.
+    fn consults(&self, _new: &Value) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Completes or refuses a new object by what the object says that [`Strategy::consults`] names (`None`: it is
+    /// not there). `suffix` is five letters of chance.
+    fn consult(&self, _new: &mut Value, _consulted: Option<&Value>, _suffix: &str) -> Result<(), Status> {
         Ok(())
     }
 

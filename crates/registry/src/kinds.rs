@@ -2,6 +2,8 @@
 
 use crate::kind::Kind;
 
+mod cluster_role;
+mod cluster_role_binding;
 mod config_map;
 mod controller_revision;
 mod deployment;
@@ -16,6 +18,9 @@ mod persistent_volume_claim;
 mod pod;
 mod pod_disruption_budget;
 mod replica_set;
+mod reviews;
+mod role;
+mod role_binding;
 mod secret;
 mod service;
 mod service_account;
@@ -23,7 +28,9 @@ mod stateful_set;
 mod storage_class;
 mod stored;
 
-/// Every built-in kind that stead serves, in discovery order.
+pub use reviews::ANSWERED;
+
+/// Every built-in kind that stead stores and serves, in discovery order.
 pub static KINDS: &[&Kind] = &[
     &namespace::KIND,
     &node::KIND,
@@ -54,10 +61,10 @@ pub static KINDS: &[&Kind] = &[
     &stored::NETWORK_POLICY,
     &stored::INGRESS,
     &stored::INGRESS_CLASS,
-    &stored::ROLE,
-    &stored::ROLE_BINDING,
-    &stored::CLUSTER_ROLE,
-    &stored::CLUSTER_ROLE_BINDING,
+    &role::KIND,
+    &role_binding::KIND,
+    &cluster_role::KIND,
+    &cluster_role_binding::KIND,
     &stored::PRIORITY_CLASS,
 ];
 

@@ -20,10 +20,15 @@ mod lookup;
 mod meta;
 mod pod_spec;
 mod print;
+pub mod rbac;
+pub mod reviews;
+pub mod tokens;
 mod value;
 
 pub use bootstrap::bootstrap_objects;
 pub use kind::{ClusterView, Column, Kind, Scale, Scope, Strategy, Subresource};
-pub use kinds::KINDS;
-pub use lookup::{by_gvk, by_resource, by_word, key, namespace_prefix, sealed_prefixes, storage_prefix};
+pub use kinds::{ANSWERED, KINDS};
+pub use lookup::{
+    by_gvk, by_resource, by_word, key, namespace_prefix, sealed_prefixes, served, storage_prefix,
+};
 pub use meta::{validate_object_meta, validate_object_meta_update};

@@ -127,7 +127,11 @@ fn the_first_objects_are_accepted() {
         assert_eq!(kind.scope == Scope::Namespaced, has_namespace, "{object}");
     }
     let names: Vec<&Value> = objects.iter().map(|o| &o["metadata"]["name"]).collect();
-    assert_eq!(names, ["default", "kube-system", "kube-public", "kube-node-lease", "standard", "kubernetes"]);
+    assert_eq!(
+        names[..6],
+        ["default", "kube-system", "kube-public", "kube-node-lease", "standard", "kubernetes"]
+    );
+    assert!(objects[6..].iter().all(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1"));
 }
 
 #[test]

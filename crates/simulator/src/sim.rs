@@ -103,6 +103,7 @@ impl Sim {
             store: Arc::clone(&self.store) as Arc<dyn Store>,
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(crate::wire::NoStreams),
+            tokens: Arc::new(apiserver::TokenKey::generate().expect("a key")),
             clock: self.clock.clone(),
             random: self.random.clone(),
         });

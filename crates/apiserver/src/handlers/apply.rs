@@ -1,5 +1,7 @@
 //! PATCH with `application/apply-patch+yaml`: server-side apply. What does not exist is made.
 
+use std::sync::Arc;
+
 use apimachinery::apply::{self, Refusal};
 use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::update::check_name;
 use crate::api::{ApiServer, Request};
+use crate::authz;
 use crate::codec::Stored;
 use crate::content;
 use crate::life::Part;
@@ -27,6 +30,7 @@ struct Configuration<'a> {
     manager: &'a str,
     force: bool,
     options: WriteOptions,
+    author: Author,
 }
 
 pub(crate) async fn apply(
@@ -89,7 +93,9 @@ impl<'a> Configuration<'a> {
         if !object["metadata"]["managedFields"].is_null() {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        Ok(Self { object, manager, force: request.query.flag("force"), options })
+        let (force, author) =
+            (request.query.flag("force"), Author::Applied { user: Arc::clone(&request.user) });
+        Ok(Self { object, manager, force, options, author })
     }
 
     /// The configuration without what the path does not write: that is nobody's by it (upstream:
@@ -130,8 +136,9 @@ impl<'a> Configuration<'a> {
                 );
                 return Err(Status::conflict(&target.kind.resource(), &target.name, &why));
             }
+            authz::authorize_creation(api, &self.author, target).await?;
             let object = self.put_into(api, target, None, warnings)?;
-            match api.make(target, object, self.options.dry_run, &Author::Applied, warnings).await {
+            match api.make(target, object, self.options.dry_run, &self.author, warnings).await {
                 // Somebody else made it in between.
                 Err(status) if status.reason == "AlreadyExists" && attempt < MAX_ATTEMPTS => {}
                 made => return Ok((StatusCode::CREATED, made?)),
@@ -140,8 +147,8 @@ impl<'a> Configuration<'a> {
         unreachable!("the last attempt returns")
     }
 
-    fn update<'u>(&self, target: &'u Target, part: Part, warnings: &'u mut Vec<String>) -> Update<'u> {
-        Update { target, part, dry_run: self.options.dry_run, author: &Author::Applied, warnings }
+    fn update<'u>(&'u self, target: &'u Target, part: Part, warnings: &'u mut Vec<String>) -> Update<'u> {
+        Update { target, part, dry_run: self.options.dry_run, author: &self.author, warnings }
     }
 
     fn put_into(

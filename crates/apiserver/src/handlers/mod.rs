@@ -13,8 +13,10 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod patch;
+pub(crate) mod review;
 pub(crate) mod scale;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod update;
 pub(crate) mod watch;
 

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::api::{ApiServer, Request};
+use crate::authz;
 use crate::content;
 use crate::life::Part;
 use crate::options::WriteOptions;
@@ -53,6 +54,7 @@ async fn make(
         let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", sent.uid());
         return Err(Status::conflict(&target.kind.resource(), &target.name, &why));
     }
+    authz::authorize_creation(api, author, target).await?;
     let mut warnings = Vec::new();
     let stored = api.make(target, sent, options.dry_run, author, &mut warnings).await?;
     super::show(request, target, StatusCode::CREATED, &stored, &warnings)

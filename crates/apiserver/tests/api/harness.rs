@@ -33,6 +33,15 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    async fn read(response: Response<Body>) -> Self {
+        let code = response.status().as_u16();
+        let warnings = response.headers().get_all(WARNING).iter();
+        let warnings = warnings.map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned()).collect();
+        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
+        Self { code, body, warnings }
+    }
+
     #[track_caller]
     pub(crate) fn expect(self, code: u16) -> Value {
         assert_eq!(self.code, code, "{}", self.body);
@@ -57,6 +66,7 @@ impl Harness {
             store: Arc::clone(&store) as _,
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(FakeNode),
+            tokens: Arc::new(apiserver::TokenKey::generate().expect("a key")),
             clock: Clock::new(Timestamp::now),
             random,
         });
@@ -80,10 +90,41 @@ impl Harness {
         response
     }
 
+    /// A request of another user.
+    pub(crate) async fn call_as(
+        &self,
+        user: &str,
+        groups: &[&str],
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
+        let Ok(response) = self.api.service(UserInfo::new(user, groups)).call(request).await;
+        Reply::read(response).await
+    }
+
+    /// The same with an object.
+    pub(crate) async fn send_as(
+        &self,
+        user: &str,
+        groups: &[&str],
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Reply {
+        let headers = [(CONTENT_TYPE.as_str(), "application/json")];
+        self.call_as(user, groups, method, path, &headers, body.to_string()).await
+    }
+
     /// What a GET says to another user.
     pub(crate) async fn get_as_user(&self, path: &str, name: &str, groups: &[&str]) -> (u16, String) {
-        let user =
-            UserInfo { name: name.to_owned(), groups: groups.iter().map(|g| (*g).to_owned()).collect() };
+        let user = UserInfo::new(name, groups);
         let request = Request::get(path).body(Full::<Bytes>::default()).expect("a request");
         let Ok(response) = self.api.service(user).call(request).await;
         let code = response.status().as_u16();
@@ -99,13 +140,7 @@ impl Harness {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Reply {
-        let response = self.raw(method, path, headers, body).await;
-        let code = response.status().as_u16();
-        let warnings = response.headers().get_all(WARNING).iter();
-        let warnings = warnings.map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned()).collect();
-        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
-        Reply { code, body, warnings }
+        Reply::read(self.raw(method, path, headers, body).await).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

@@ -15,5 +15,6 @@ mod streams;
 mod strictness;
 mod tables;
 mod tls;
+mod tokens;
 mod watches;
 mod writes;

@@ -87,6 +87,7 @@ impl Stead {
             store: Arc::new(store::Memory::new()),
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(Echo),
+            tokens: Arc::new(apiserver::TokenKey::generate().expect("a key")),
             clock: Clock::new(Timestamp::now),
             random: Random::seeded(1),
         });

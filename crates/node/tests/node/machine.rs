@@ -160,6 +160,7 @@ impl Machine {
             store: Arc::new(store::Memory::new()),
             service_cidr: "10.43.0.0/16".to_owned(),
             streams: Arc::new(NoStreams),
+            tokens: Arc::new(apiserver::TokenKey::generate().expect("a key")),
             clock: Clock::new(jiff::Timestamp::now),
             random: Random::seeded(1),
         });
@@ -169,8 +170,21 @@ impl Machine {
             Flaky { fake: Fake::new(), failing: watch::Sender::new(None), failed: watch::Sender::new(0) };
         let network = network_of_its_own(dir.path());
         let mut this = Self { runtime: Arc::new(runtime), api, network, dir, stead: None, node: None, test };
+        this.furnish();
         this.up();
         this
+    }
+
+    /// Makes what the namespace controller makes in `default`: what pods reach the API by.
+    fn furnish(&self) {
+        let account = json!({"metadata": {"name": "default"}});
+        let root_ca = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "a certificate"}});
+        for (plural, object) in [("serviceaccounts", account), ("configmaps", root_ca)] {
+            let path = format!("/api/v1/namespaces/default/{plural}");
+            let made =
+                async { client::send_json(&self.client("test"), http::Method::POST, &path, &object).await };
+            self.test.block_on(made).unwrap();
+        }
     }
 
     /// Starts stead's node.

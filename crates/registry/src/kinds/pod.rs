@@ -1,9 +1,11 @@
 //! `v1` Pod.
 
+mod account;
 mod row;
 
 use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
+use apimachinery::status::Status;
 use apimachinery::{names, time};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -52,6 +54,14 @@ impl Strategy for Rules {
     }
 
     /// Also what upstream's admission plugins ServiceAccount, Priority and DefaultTolerationSeconds fill in.
+    fn consults(&self, pod: &Value) -> Option<(&'static str, String)> {
+        Some(("serviceaccounts", account::of(pod)))
+    }
+
+    fn consult(&self, pod: &mut Value, consulted: Option<&Value>, suffix: &str) -> Result<(), Status> {
+        account::complete(pod, consulted, suffix)
+    }
+
     fn prepare_for_create(&self, pod: &mut Value) {
         if let Some(spec) = object(pod, "spec") {
             default_to(spec, "serviceAccountName", "default");

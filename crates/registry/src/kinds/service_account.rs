@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::kind::{Column, Kind, Scope, Strategy};
+use crate::kind::{Column, Kind, Scope, Strategy, Subresource};
 use crate::print::{self, AGE, NAME, column};
 use crate::value::items;
 
@@ -17,7 +17,7 @@ pub(crate) static KIND: Kind = Kind {
     short_names: &["sa"],
     categories: &[],
     scope: Scope::Namespaced,
-    subresources: &[],
+    subresources: &[Subresource::Token],
     ephemeral: false,
     late_status: false,
     has_generation: false,

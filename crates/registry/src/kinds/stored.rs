@@ -1,7 +1,6 @@
 //! Kinds that are stored and served, and that nobody here acts on: manifests made for any cluster can be
 //! applied whole, clients find what they list, and every write is answered with a warning.
 
-use apimachinery::names;
 use serde_json::Value;
 
 use crate::kind::{Kind, Scope, Strategy, Subresource};
@@ -49,15 +48,8 @@ impl Kind {
         self.categories = ALL;
         self
     }
-
-    /// With names such as `system:reader`, which need only stand in a path.
-    const fn with_path_names(mut self) -> Self {
-        self.strategy = &StoredByPath;
-        self
-    }
 }
 
-const AUTHORIZATION: &str = "rbac.authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 
 pub(crate) static REPLICATION_CONTROLLER: Kind =
@@ -92,15 +84,6 @@ pub(crate) static INGRESS: Kind =
     kind(NETWORKING, "v1", ["Ingress", "ingresses", "ingress"], Namespaced).short(&["ing"]).observed();
 pub(crate) static INGRESS_CLASS: Kind =
     kind(NETWORKING, "v1", ["IngressClass", "ingressclasses", "ingressclass"], Cluster);
-pub(crate) static ROLE: Kind =
-    kind(AUTHORIZATION, "v1", ["Role", "roles", "role"], Namespaced).with_path_names();
-pub(crate) static ROLE_BINDING: Kind =
-    kind(AUTHORIZATION, "v1", ["RoleBinding", "rolebindings", "rolebinding"], Namespaced).with_path_names();
-pub(crate) static CLUSTER_ROLE: Kind =
-    kind(AUTHORIZATION, "v1", ["ClusterRole", "clusterroles", "clusterrole"], Cluster).with_path_names();
-pub(crate) static CLUSTER_ROLE_BINDING: Kind =
-    kind(AUTHORIZATION, "v1", ["ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"], Cluster)
-        .with_path_names();
 pub(crate) static PRIORITY_CLASS: Kind =
     kind("scheduling.k8s.io", "v1", ["PriorityClass", "priorityclasses", "priorityclass"], Cluster)
         .short(&["pc"]);
@@ -111,24 +94,6 @@ struct Stored;
 impl Strategy for Stored {
     fn warnings(&self, object: &Value) -> Vec<String> {
         warning(object)
-    }
-}
-
-/// Upstream: `pkg/apis/rbac/validation`, `ValidateRBACName`.
-struct StoredByPath;
-
-impl Strategy for StoredByPath {
-    // Roles and their bindings, all of which upstream lets a put make.
-    fn allows_create_on_update(&self) -> bool {
-        true
-    }
-
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        warning(object)
-    }
-
-    fn validate_name(&self, name: &str) -> Result<(), String> {
-        names::path_segment_name(name)
     }
 }
 
