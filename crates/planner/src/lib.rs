@@ -26,6 +26,7 @@
 //! ```
 
 pub mod check;
+pub mod cluster_role_aggregation;
 mod controller_ref;
 pub mod deployment;
 pub mod disruption;
@@ -75,4 +76,5 @@ pub static PLANNERS: &[&dyn Planner] = &[
     &disruption::DisruptionController,
     &replica_set::ReplicaSetPlanner,
     &deployment::DeploymentPlanner,
+    &cluster_role_aggregation::ClusterRoleAggregation,
 ];

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
@@ -319,6 +320,8 @@ world! {
     volumes: PersistentVolume,
     /// StorageClasses.
     storage_classes: StorageClass,
+    /// ClusterRoles.
+    cluster_roles: ClusterRole,
     /// StatefulSets.
     stateful_sets: StatefulSet,
     /// ControllerRevisions.

@@ -16,6 +16,7 @@ mod holds;
 mod judge;
 mod replica_sets;
 mod revisions;
+mod roles;
 mod scaling;
 mod scheduling;
 mod script;

@@ -43,7 +43,7 @@ fn kind_name(kind: &str) -> Option<KindName> {
 /// The namespace that tests put objects of this kind into.
 fn home(kind: &str) -> &'static str {
     match kind {
-        "Node" | "PersistentVolume" | "StorageClass" | "Namespace" => "",
+        "ClusterRole" | "Node" | "PersistentVolume" | "StorageClass" | "Namespace" => "",
         _ => "default",
     }
 }
