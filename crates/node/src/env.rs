@@ -2,6 +2,7 @@
 //! `makeEnvironmentVariables`). Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Service};
 use planner::World;
@@ -64,7 +65,7 @@ pub(crate) fn environment(
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let links = pod.spec.as_ref().and_then(|s| s.enable_service_links).unwrap_or(true);
     let mut values: BTreeMap<String, String> =
-        if links { service_links(world, namespace) } else { BTreeMap::new() };
+        service_links(world.services.iter().filter(|service| is_told(service, namespace, links)));
     let mut order: Vec<String> = values.keys().cloned().collect();
     let mut set = |values: &mut BTreeMap<String, String>, key: String, value: String| {
         if values.insert(key.clone(), value).is_none() {
@@ -90,11 +91,19 @@ pub(crate) fn environment(
     Ok(order.into_iter().filter_map(|key| values.remove(&key).map(|value| (key, value))).collect())
 }
 
+/// Whether a pod is told of the service: those of its namespace, if it wants to, and always the API's (upstream:
+/// `getServiceEnvVarMap`).
+fn is_told(service: &Service, namespace: &str, links: bool) -> bool {
+    let meta = &service.metadata;
+    let (within, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+    (links && within == Some(namespace)) || (within == Some("default") && name == Some("kubernetes"))
+}
+
 /// `DB_SERVICE_HOST` and so on, for every service of the namespace that has an address
 /// (`pkg/kubelet/envvars`).
-fn service_links(world: &World, namespace: &str) -> BTreeMap<String, String> {
+fn service_links<'a>(services: impl Iterator<Item = &'a Arc<Service>>) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    for service in world.services.in_namespace(namespace) {
+    for service in services {
         let Some((ip, ports)) = address(service) else { continue };
         let name = service.metadata.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
         out.insert(format!("{name}_SERVICE_HOST"), ip.to_owned());
@@ -329,7 +338,7 @@ mod tests {
 
     #[test]
     fn services_are_told_by_name() {
-        let links = service_links(&world(), "d");
+        let links = service_links(world().services.iter().filter(|service| is_told(service, "d", true)));
         assert_eq!(links["MY_DB_SERVICE_HOST"], "10.43.0.9");
         assert_eq!(links["MY_DB_PORT_5432_TCP_ADDR"], "10.43.0.9");
     }

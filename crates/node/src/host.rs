@@ -21,6 +21,7 @@ use volumes::Volumes;
 use crate::admission::Admission;
 use crate::env::Surroundings;
 use crate::services::Told;
+use crate::tokens::Tokens;
 use crate::work::Work;
 
 /// The node's settings.
@@ -78,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) admission: Admission,
     /// Services, as far as the kernel knows them.
     pub(crate) services: Told,
+    /// Of the pods' service accounts.
+    pub(crate) tokens: Tokens,
     /// The workers of pods, and what they do beside their loops.
     pub(crate) work: Work,
     /// The node's address, as text.
@@ -108,6 +111,7 @@ impl Host {
             starting: Semaphore::new(STARTING_AT_ONCE),
             admission: Admission::default(),
             services: Told::default(),
+            tokens: Tokens::default(),
             work: Work::default(),
         }
     }

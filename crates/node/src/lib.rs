@@ -26,6 +26,7 @@ mod resources;
 mod security;
 mod services;
 mod sub_path;
+mod tokens;
 mod tty;
 mod volume_plan;
 mod work;

@@ -71,7 +71,7 @@ pub(crate) struct PodMount {
 /// Makes all volumes of the pod; doing it again changes nothing. `in_use`: its containers ran before, and
 /// what they have made of the owners of their files is left alone. Answers where each volume is on the host.
 pub(crate) async fn prepare(host: &Arc<Host>, pod: &Arc<Pod>, in_use: bool) -> Result<PodMounts, SetUpError> {
-    let planned = plan(host, pod)?;
+    let planned = plan(host, pod).await?;
     let (host, pod) = (Arc::clone(host), Arc::clone(pod));
     blocking(move || set_up_all(&host, &pod, planned, in_use)).await
 }
@@ -81,12 +81,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-fn plan(host: &Host, pod: &Pod) -> Result<Vec<(String, Source)>, Missing> {
+async fn plan(host: &Host, pod: &Pod) -> Result<Vec<(String, Source)>, Missing> {
+    let tokens = host.tokens.of(&host.client, pod).await?;
     let ip = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default();
     let around = host.surroundings(&ip);
     let world = host.informers.world();
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    volumes.map(|volume| Ok((volume.name.clone(), source(pod, volume, &world, around)?))).collect()
+    volumes.map(|volume| Ok((volume.name.clone(), source(pod, volume, &world, &tokens, around)?))).collect()
 }
 
 fn set_up_all(
@@ -182,8 +183,11 @@ fn check_host_path(volume: &str, path: &Path, kind: &str) -> Result<(), SetUpErr
 
 /// Writes the files that show Secrets, ConfigMaps and the pod itself again, where they have changed.
 pub(crate) async fn refresh_files(host: &Arc<Host>, pod: &Arc<Pod>) -> Result<(), SetUpError> {
-    let files: Vec<(String, Source)> =
-        plan(host, pod)?.into_iter().filter(|(_, source)| matches!(source, Source::Files { .. })).collect();
+    let files: Vec<(String, Source)> = plan(host, pod)
+        .await?
+        .into_iter()
+        .filter(|(_, source)| matches!(source, Source::Files { .. }))
+        .collect();
     if files.is_empty() {
         return Ok(());
     }
@@ -198,6 +202,7 @@ pub(crate) async fn teardown(host: &Arc<Host>, uid: &str) -> Result<(), VolumeEr
 
 /// Removes everything of the pod, its logs too.
 pub(crate) async fn forget(host: &Arc<Host>, uid: &str) -> Result<(), VolumeError> {
+    host.tokens.forget(uid);
     remove(host.pod_dir(uid)).await
 }
 

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, PersistentVolume, Pod, SecretVolumeSource,
-    Volume, VolumeProjection,
+    ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 use planner::World;
 use planner::volume_binder::provisioner::{PROVISIONED_BY, PROVISIONER};
 
 use crate::downward;
 use crate::env::Surroundings;
+use crate::tokens::{self, PodTokens};
 
 /// A file that the node writes into a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub(crate) fn source(
     pod: &Pod,
     volume: &Volume,
     world: &World,
+    tokens: &PodTokens,
     around: Surroundings<'_>,
 ) -> Result<Source, Missing> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -104,7 +106,11 @@ pub(crate) fn source(
         let mode = projected.default_mode.unwrap_or(0o644);
         let mut files = Vec::new();
         for source in projected.sources.iter().flatten() {
-            files.extend(projected_files(pod, world, namespace, source, mode, around).map_err(missing)?);
+            let made = match &source.service_account_token {
+                Some(token) => token_file(tokens, token, mode),
+                None => projected_files(pod, world, namespace, source, mode, around),
+            };
+            files.extend(made.map_err(missing)?);
         }
         return Ok(Source::Files { files, secret: true });
     }
@@ -268,6 +274,16 @@ fn downward_files(
     Ok(files)
 }
 
+fn token_file(
+    tokens: &PodTokens,
+    wanted: &ServiceAccountTokenProjection,
+    mode: i32,
+) -> Result<Vec<FileToWrite>, String> {
+    let asked = tokens::what(wanted.audience.as_deref(), wanted.expiration_seconds);
+    let token = tokens.get(&asked).ok_or("the token was not asked for yet")?;
+    Ok(vec![FileToWrite { path: wanted.path.clone(), bytes: token.clone().into_bytes(), mode: bits(mode) }])
+}
+
 fn projected_files(
     pod: &Pod,
     world: &World,
@@ -295,7 +311,8 @@ fn projected_files(
     if let Some(api) = &source.downward_api {
         return downward_files(pod, api.items.as_deref(), mode, around);
     }
-    Err("stead projects secret, configMap and downwardAPI sources; use one of these".to_owned())
+    Err("stead projects secret, configMap, downwardAPI and serviceAccountToken sources; use one of these"
+        .to_owned())
 }
 
 #[cfg(test)]
@@ -313,7 +330,7 @@ mod tests {
         objects(&mut world);
         let around = Surroundings { pod_ip: "", host_ip: "", node_memory: 0, node_cpu_millis: 0 };
         let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
-        source(&pod, volume, &world, around).map_err(|e| e.to_string())
+        source(&pod, volume, &world, &PodTokens::new(), around).map_err(|e| e.to_string())
     }
 
     fn claim(phase: &str) -> Value {

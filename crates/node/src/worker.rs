@@ -215,7 +215,8 @@ impl Worker {
             return Ok(Step::Finished);
         }
         let planned = plan.requeue_after.map(SignedDuration::unsigned_abs);
-        Ok(Step::Wait(planned.into_iter().chain(self.next_retry()).min()))
+        let renewal = self.host.tokens.due_in(&self.handle.uid);
+        Ok(Step::Wait(planned.into_iter().chain(self.next_retry()).chain(renewal).min()))
     }
 
     /// Whether the pod, as seen, is being deleted, or has gone from the API since.

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use network::{Ipv4Cidr, Network};
 use nix::sys::stat::{Mode, umask};
 use store::{Embedded, Sealed, Store};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::parts::Group;
@@ -203,18 +204,19 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     let database = Embedded::open(instance.state())?;
     let below = Arc::clone(&database) as Arc<dyn Store>;
     let store = Sealed::open(below, registry::sealed_prefixes(), &instance.encryption_keys()).await?;
+    let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &server_names(up, address.ip())?)?);
     let link = NodeLink::default();
     let api = ApiServer::new(apiserver::Config {
         store: Arc::new(store),
         service_cidr: up.service_cidr.to_string(),
         streams: Arc::new(link.clone()),
+        tokens: pki.tokens(),
         clock: Clock::new(Timestamp::now),
         random: Random::new(rand::random),
     });
     let _ = running.api.set((api.clone(), database));
     api.bootstrap().await.map_err(|status| anyhow!("cannot make the first objects: {status}"))?;
 
-    let pki = Arc::new(Pki::load_or_create(&instance.dir.join("pki"), &server_names(address.ip())?)?);
     let published = api.publish_root_ca(pki.ca_pem()).await;
     published.map_err(|status| anyhow!("cannot publish the root certificate: {status}"))?;
     let (housekeeper, stop) = (api.clone(), running.server.stop.clone());
@@ -223,8 +225,11 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     });
     parts::start(up, instance, &api, running, &link).await?;
     // Clients come in when what they see is so: pods that were ended with stead are no longer Ready.
-    let (server, certificates, stop) = (api.clone(), Arc::clone(&pki), running.server.stop.clone());
-    running.server.spawn(async move { server.serve(listener, &certificates, stop.cancelled()).await });
+    let inner = listen_to_pods(&api, running.network.get(), address).await?;
+    for listener in std::iter::once(listener).chain(inner) {
+        let (server, certificates, stop) = (api.clone(), Arc::clone(&pki), running.server.stop.clone());
+        running.server.spawn(async move { server.serve(listener, &certificates, stop.cancelled()).await });
+    }
 
     let url = format!("https://{}", reachable(address));
     let kubeconfig = instance.kubeconfig();
@@ -233,6 +238,27 @@ async fn start(up: &Up, instance: &Instance, running: &Running) -> Result<()> {
     // Whoever does not want to read it (any more) does not keep stead from running.
     let _ = writeln!(std::io::stdout(), "ready {url} (kubeconfig {})", kubeconfig.display());
     Ok(())
+}
+
+/// Leads the Service `kubernetes` to this API, and listens on the pods' gateway too when pods do not reach
+/// `address`, because it is the machine's own.
+async fn listen_to_pods(
+    api: &ApiServer,
+    network: Option<&Arc<Network>>,
+    address: SocketAddr,
+) -> Result<Option<TcpListener>> {
+    let gateway = network.map(|network| network.gateway());
+    let (reached, inner) = match (address.ip(), gateway) {
+        (IpAddr::V4(ip), _) if !ip.is_loopback() && !ip.is_unspecified() => (ip, None),
+        (ip, Some(gateway)) if ip.is_loopback() => {
+            (gateway, Some(apiserver::bind((gateway, address.port()).into()).await?))
+        }
+        (ip, Some(gateway)) if ip.is_unspecified() => (gateway, None),
+        _ => return Ok(None),
+    };
+    let published = api.publish_endpoints(reached, address.port()).await;
+    published.map_err(|status| anyhow!("cannot publish where the API is: {status}"))?;
+    Ok(inner)
 }
 
 /// An address at which a client on this machine finds a server that listens on `address`.
@@ -246,8 +272,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// What clients may call the server by: the address that it listens on, or all of the machine's when it
-/// listens on all.
-fn server_names(ip: IpAddr) -> Result<Vec<String>> {
+/// listens on all; and what pods call it.
+fn server_names(up: &Up, ip: IpAddr) -> Result<Vec<String>> {
+    let mut names = vec![up.pod_cidr.gateway().to_string()];
+    names.extend(registry::bootstrap::first_address(&up.service_cidr.to_string()));
+    names.extend(listen_names(ip)?);
+    Ok(names)
+}
+
+fn listen_names(ip: IpAddr) -> Result<Vec<String>> {
     if !ip.is_unspecified() {
         return Ok(vec![ip.to_string()]);
     }
@@ -301,7 +334,7 @@ mod tests {
         assert_eq!(told("0.0.0.0:6443"), "127.0.0.1:6443");
         assert_eq!(told("[::]:6443"), "[::1]:6443");
         assert_eq!(told("192.0.2.7:6443"), "192.0.2.7:6443");
-        assert!(server_names(Ipv4Addr::UNSPECIFIED.into()).unwrap().contains(&"127.0.0.1".to_owned()));
+        assert!(listen_names(Ipv4Addr::UNSPECIFIED.into()).unwrap().contains(&"127.0.0.1".to_owned()));
     }
 
     #[test]

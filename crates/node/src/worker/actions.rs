@@ -67,7 +67,8 @@ impl Worker {
     /// Looks again at volumes whose objects have changed, or whose failure is some time ago: what they wait
     /// for may be there now. Files that show Secrets and ConfigMaps are kept current.
     pub(super) async fn refresh_volumes(&self) {
-        let stale = self.handle.stale_volumes.swap(false, Ordering::AcqRel);
+        let due = self.host.tokens.due_in(&self.handle.uid).is_some_and(|left| left.is_zero());
+        let stale = self.handle.stale_volumes.swap(false, Ordering::AcqRel) || due;
         let ready = {
             let mut state = lock(&self.state);
             let due = state.mount_failure.as_ref().is_some_and(|failure| now() >= failure.retry_at);

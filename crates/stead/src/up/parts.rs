@@ -74,7 +74,9 @@ pub(super) async fn start(
     let dns = bind_dns(dns_at, gateway).await?;
 
     let group = &running.clients;
-    let informers = Informers::new(client("system:kube-controller-manager"));
+    // Who only looks needs no more than upstream's role for that.
+    let watcher = UserInfo::new("system:kube-controller-manager", &["system:authenticated"]);
+    let informers = Informers::new(Client::new(api.service(watcher), "default"));
     group.spawn(Arc::clone(&informers).run(group.stop.clone().cancelled_owned()));
     if let Some(network) = network {
         let (client, informers) = (client(&format!("system:node:{node_name}")), Arc::clone(&informers));
