@@ -26,6 +26,18 @@ pub struct Connection {
     /// The namespace to work in
     #[arg(short = 'n', long, global = true, value_name = "NAMESPACE", help_heading = "Global options")]
     namespace: Option<String>,
+    /// Be taken for this user
+    #[arg(long = "as", global = true, value_name = "USER", help_heading = "Global options")]
+    impersonate: Option<String>,
+    /// Be taken for a member of this group; can be repeated
+    #[arg(
+        long = "as-group",
+        global = true,
+        value_name = "GROUP",
+        requires = "impersonate",
+        help_heading = "Global options"
+    )]
+    impersonate_groups: Vec<String>,
 }
 
 /// Where the kubeconfig was found, to say so when nobody answers.
@@ -71,6 +83,10 @@ impl Connection {
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(|e| Error::plain(format!("cannot use the kubeconfig: {e}")))?;
+        if let Some(user) = &self.impersonate {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups = Some(self.impersonate_groups.clone());
+        }
         // A refusal is an answer; waiting is the user's decision.
         config.default_retry = false;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());

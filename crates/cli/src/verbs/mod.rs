@@ -2,6 +2,7 @@
 
 mod api_resources;
 pub(crate) mod apply;
+mod auth;
 pub(crate) mod completion;
 mod create;
 mod delete;
@@ -67,6 +68,9 @@ pub enum Command {
     Events(events::Events),
     /// List the kinds that the server has
     ApiResources(api_resources::ApiResources),
+    /// Ask who one is and what one may do
+    #[command(subcommand)]
+    Auth(auth::Auth),
     /// Show the versions of this program and of the server
     Version(version::Version),
     /// Print a script that completes words in a shell
@@ -101,6 +105,7 @@ pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Re
         Command::Timeline(verb) => verb.run(session).await,
         Command::Events(verb) => verb.run(session).await,
         Command::ApiResources(verb) => verb.run(session).await,
+        Command::Auth(verb) => verb.run(session).await,
         Command::Version(_) | Command::Completion(_) => Ok(()),
     }
 }

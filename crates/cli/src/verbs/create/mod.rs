@@ -1,5 +1,6 @@
 //! `create`: from manifests, or small objects from flags.
 
+mod access;
 mod generate;
 
 use serde_json::Value;
@@ -47,6 +48,16 @@ pub(crate) enum Generator {
     Configmap(Keyed),
     /// Create a secret
     Secret(Secret),
+    /// Create a role with one rule
+    Role(access::Role),
+    /// Create a cluster role
+    Clusterrole(access::ClusterRole),
+    /// Bind a role or a cluster role in a namespace
+    Rolebinding(access::RoleBinding),
+    /// Bind a cluster role
+    Clusterrolebinding(access::Binding),
+    /// Ask for a token of a service account
+    Token(access::Token),
 }
 
 /// An object that is only a name.
@@ -107,6 +118,11 @@ impl Create {
                 let object = generate::secret(&keyed.name, &keyed.data, secret_type.as_deref())?;
                 keyed.options.create(session, object).await
             }
+            Some(Generator::Role(role)) => role.create(session).await,
+            Some(Generator::Clusterrole(role)) => role.create(session).await,
+            Some(Generator::Rolebinding(binding)) => binding.create(session).await,
+            Some(Generator::Clusterrolebinding(binding)) => binding.create(session).await,
+            Some(Generator::Token(token)) => token.create(session).await,
         }
     }
 
