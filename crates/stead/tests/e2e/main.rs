@@ -1,9 +1,10 @@
 //! stead end to end: the real binary, real containers, real clients. Every test has a stead of its own, with
 //! its own data directory, port, address ranges and node name, and leaves nothing behind; those of
-//! `stateful_sets`, `deployments` and `clients` share one, and have a namespace each.
+//! `stateful_sets`, `deployments`, `access` and `clients` share one, and have a namespace each.
 //!
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
+mod access;
 mod clients;
 mod deployments;
 mod encryption;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,13 +68,7 @@ impl Home {
         let stead = shared();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let config = Kubeconfig::read_from(stead.kubeconfig()).expect("stead's kubeconfig");
-        let api = runtime.block_on(async {
-            let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
-            let mut config = config.expect("a config");
-            // A refusal for now (429) is what some tests ask for.
-            config.default_retry = false;
-            kube::Client::try_from(config).expect("a client")
-        });
+        let api = runtime.block_on(client_of(config));
         let this = Self { namespace: namespace.to_owned(), api, runtime, stead };
         let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
         let namespaces: Api<Namespace> = Api::all(this.api.clone());
@@ -84,6 +79,16 @@ impl Home {
     /// Its name.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The admin's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.stead.kubeconfig()
+    }
+
+    /// A client of somebody else's.
+    pub(crate) fn client(&self, kubeconfig: Kubeconfig) -> kube::Client {
+        self.runtime.block_on(client_of(kubeconfig))
     }
 
     /// The typed API of a kind in this namespace.
@@ -214,6 +219,14 @@ impl Drop for Home {
         let namespaces: Api<Namespace> = Api::all(self.api.clone());
         let _ = self.runtime.block_on(namespaces.delete(&self.namespace, &DeleteParams::default()));
     }
+}
+
+async fn client_of(kubeconfig: Kubeconfig) -> kube::Client {
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.expect("a config");
+    // A refusal for now (429) is what some tests ask for.
+    config.default_retry = false;
+    kube::Client::try_from(config).expect("a client")
 }
 
 fn shared() -> Arc<Stead> {
