@@ -24,6 +24,7 @@ async fn api() -> ApiServer {
         store: Arc::new(store::Memory::new()),
         service_cidr: "10.43.0.0/16".to_owned(),
         streams: Arc::new(NoNode),
+        tokens: Arc::new(crate::TokenKey::generate().expect("a key")),
         clock: Clock::new(|| Timestamp::UNIX_EPOCH),
         random: Random::seeded(1),
     });

@@ -1,5 +1,6 @@
 //! The verbs against a real API server of this process, over TLS on loopback.
 
+mod access;
 mod causes;
 mod harness;
 mod rolls;
