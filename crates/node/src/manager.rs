@@ -173,6 +173,7 @@ impl Manager {
             object,
             Object::Secret(_)
                 | Object::ConfigMap(_)
+                | Object::ServiceAccount(_)
                 | Object::PersistentVolumeClaim(_)
                 | Object::PersistentVolume(_)
         );
