@@ -197,6 +197,7 @@ pub(crate) async fn refresh_files(host: &Arc<Host>, pod: &Arc<Pod>) -> Result<()
 
 /// Removes the pod's volumes; claims' data stays where it is.
 pub(crate) async fn teardown(host: &Arc<Host>, uid: &str) -> Result<(), VolumeError> {
+    host.tokens.forget(uid);
     remove(volumes_dir(host, uid)).await
 }
 

@@ -105,7 +105,9 @@ fn asked(pod: &Pod) -> impl Iterator<Item = (String, Asked)> {
     volumes.flat_map(|volume| {
         let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
         let tokens = sources.filter_map(|source| source.service_account_token.as_ref());
-        tokens.map(|token| (volume.name.clone(), what(token.audience.as_deref(), token.expiration_seconds)))
+        tokens.map(move |token| {
+            (volume.name.clone(), what(token.audience.as_deref(), token.expiration_seconds))
+        })
     })
 }
 

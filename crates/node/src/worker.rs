@@ -31,6 +31,8 @@ use crate::probes::Prober;
 pub(crate) use handle::Handle;
 pub use kill::{stop_signal, termination_grace_period};
 
+/// The shortest wait for a token that is due.
+const FIRST_RENEWAL_RETRY: Duration = Duration::from_secs(1);
 /// The first pause after a failed step; it doubles with each failure in a row.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// The longest pause after a failed step.
@@ -215,7 +217,8 @@ impl Worker {
             return Ok(Step::Finished);
         }
         let planned = plan.requeue_after.map(SignedDuration::unsigned_abs);
-        let renewal = self.host.tokens.due_in(&self.handle.uid);
+        // What is due and was not replaced is tried again soon, and not at once.
+        let renewal = self.host.tokens.due_in(&self.handle.uid).map(|left| left.max(FIRST_RENEWAL_RETRY));
         Ok(Step::Wait(planned.into_iter().chain(self.next_retry()).chain(renewal).min()))
     }
 

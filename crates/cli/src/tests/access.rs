@@ -18,7 +18,8 @@ async fn roles_are_made_from_flags_and_asked_about() {
     assert_eq!((yes.out.as_str(), yes.code), ("yes\n", 0), "{}", yes.err);
     let no = stead.run(&["auth", "can-i", "delete", "pods/x", "--as=ada"]).await;
     assert_eq!((no.out.as_str(), no.code), ("no\n", 1));
-    let part = ["auth", "can-i", "get", "pods", "--subresource=log", "--as=system:serviceaccount:default:robot"];
+    let part =
+        ["auth", "can-i", "get", "pods", "--subresource=log", "--as=system:serviceaccount:default:robot"];
     assert_eq!(stead.run(&part).await.out, "yes\n");
     let path = stead.run(&["auth", "can-i", "get", "/metrics", "--as=ada", "-q"]).await;
     assert_eq!((path.out.as_str(), path.code), ("", 1));

@@ -65,7 +65,7 @@ pub(crate) struct RoleBinding {
     #[command(flatten)]
     binding: Binding,
     /// The Role to bind
-    #[arg(long, conflicts_with = "clusterrole")]
+    #[arg(long)]
     role: Option<String>,
 }
 
