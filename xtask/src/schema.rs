@@ -1,10 +1,11 @@
-//! `cargo xtask schema`: makes the table of field facts (`crates/apimachinery/data/fields.txt`) from public
-//! packages, and says where the one that is checked in differs.
+//! `cargo xtask schema`: makes the table of field facts (`crates/apimachinery/data/fields.txt`) and the descriptions
+//! beside it from public packages, and says where those that are checked in differ.
 //!
 //! Three sources are joined: the OpenAPI definitions in a Python wheel (fields, types, required, list and patch
 //! facts, kinds), the field numbers in a crate, and a file kept by hand for what neither says. The next
 //! Kubernetes release is a change of the versions below and of that file.
 
+mod descriptions;
 mod facts;
 mod numbers;
 mod openapi;
@@ -37,7 +38,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let facts = Facts::read(&root.join(FACTS))?;
     let definitions = openapi::read(&sources.definitions)?;
     let numbers = Numbers::read(&sources.k8s_pb)?;
-    let made = Maker { facts, definitions, numbers }.table()?;
+    let maker = Maker { facts, definitions, numbers };
+    let made = maker.table()?;
+    descriptions::compare(root, &maker.definitions, &made)?;
 
     let checked_in = std::fs::read_to_string(root.join(TABLE)).context(TABLE)?;
     if made == checked_in {

@@ -74,6 +74,11 @@ impl Selector {
         &self.terms
     }
 
+    /// The fields that are asked for, to give them other names.
+    pub fn fields_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        self.terms.iter_mut().map(|term| &mut term.field)
+    }
+
     /// The text that `field` must equal, when the selector says so: `metadata.name=x` makes a list a get.
     pub fn required(&self, field: &str) -> Option<&str> {
         self.terms.iter().find(|t| t.equal && t.field == field).map(|t| t.value.as_str())

@@ -13,6 +13,7 @@ pub(super) struct Definition {
     pub(super) properties: BTreeMap<String, Property>,
     /// `apps/v1/StatefulSet`.
     pub(super) kinds: Vec<String>,
+    pub(super) description: String,
 }
 
 pub(super) struct Property {
@@ -21,6 +22,7 @@ pub(super) struct Property {
     pub(super) required: bool,
     /// As the table writes them: `list=map keys=name patch=merge merge=name`.
     pub(super) facts: String,
+    pub(super) description: String,
 }
 
 impl Definition {
@@ -45,6 +47,10 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Definitions> {
         .collect()
 }
 
+fn described(of: &Value) -> String {
+    of["description"].as_str().unwrap_or_default().to_owned()
+}
+
 fn definition(definition: &Value) -> anyhow::Result<Definition> {
     let required = texts(&definition["required"]);
     let mut properties = BTreeMap::new();
@@ -53,6 +59,7 @@ fn definition(definition: &Value) -> anyhow::Result<Definition> {
             shape: shape(property).with_context(|| name.clone())?,
             required: required.contains(&name.as_str()),
             facts: facts(property),
+            description: described(property),
         };
         properties.insert(name.clone(), property);
     }
@@ -61,7 +68,8 @@ fn definition(definition: &Value) -> anyhow::Result<Definition> {
         let text = |field: &str| gvk[field].as_str().unwrap_or_default();
         format!("{}/{}/{}", text("group"), text("version"), text("kind")).trim_start_matches('/').to_owned()
     });
-    Ok(Definition { properties, kinds: kinds.collect() })
+    let (kinds, description) = (kinds.collect(), described(definition));
+    Ok(Definition { properties, kinds, description })
 }
 
 /// `io.k8s.api.core.v1.PodSpec` is `core.v1.PodSpec`; what does not come from the main API has a letter in front.

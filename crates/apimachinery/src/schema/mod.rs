@@ -5,6 +5,7 @@
 //! program's own image, so that the parsed form costs about 200 KB. `table.rs` tells its format.
 
 pub mod check;
+pub mod descriptions;
 pub mod normalize;
 pub mod strict_json;
 mod suggest;
@@ -15,6 +16,9 @@ mod trail;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+
+/// The table as text.
+const TABLE: &str = include_str!("../../data/fields.txt");
 
 /// The facts about all types.
 #[derive(Debug)]
@@ -242,9 +246,14 @@ impl Schema {
     pub fn builtin() -> &'static Self {
         static BUILTIN: OnceLock<Schema> = OnceLock::new();
         BUILTIN.get_or_init(|| {
-            table::parse(include_str!("../../data/fields.txt"))
-                .expect("the table that is compiled in parses: a test tries it")
+            table::parse(TABLE).expect("the table that is compiled in parses: a test tries it")
         })
+    }
+
+    /// What the facts and the descriptions are read from: whoever makes something of them can tell by it whether that
+    /// would be the same again.
+    pub fn data() -> [&'static [u8]; 2] {
+        [TABLE.as_bytes(), descriptions::PACKED]
     }
 
     /// The Kubernetes release that the table describes: `1.36`.
