@@ -9,7 +9,7 @@ mod controller_revision;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
-mod event;
+pub(crate) mod event;
 mod lease;
 mod namespace;
 mod node;
@@ -26,7 +26,7 @@ mod service;
 mod service_account;
 mod stateful_set;
 mod storage_class;
-mod stored;
+pub(crate) mod stored;
 
 pub use reviews::ANSWERED;
 
@@ -49,23 +49,45 @@ pub static KINDS: &[&Kind] = &[
     &endpoint_slice::KIND,
     &pod_disruption_budget::KIND,
     &storage_class::KIND,
-    &stored::REPLICATION_CONTROLLER,
-    &stored::RESOURCE_QUOTA,
-    &stored::LIMIT_RANGE,
+    &stored::core::REPLICATION_CONTROLLER,
+    &stored::core::POD_TEMPLATE,
+    &stored::core::RESOURCE_QUOTA,
+    &stored::core::LIMIT_RANGE,
     &deployment::KIND,
     &replica_set::KIND,
-    &stored::DAEMON_SET,
-    &stored::JOB,
-    &stored::CRON_JOB,
-    &stored::HORIZONTAL_POD_AUTOSCALER,
-    &stored::NETWORK_POLICY,
-    &stored::INGRESS,
-    &stored::INGRESS_CLASS,
+    &stored::daemon_set::DAEMON_SET,
+    &stored::autoscaler::HORIZONTAL_POD_AUTOSCALER,
+    &stored::jobs::JOB,
+    &stored::jobs::CRON_JOB,
+    &stored::nodes::CERTIFICATE_SIGNING_REQUEST,
+    &stored::networking::NETWORK_POLICY,
+    &stored::networking::INGRESS,
+    &stored::networking::INGRESS_CLASS,
+    &stored::networking::IP_ADDRESS,
+    &stored::networking::SERVICE_CIDR,
     &role::KIND,
     &role_binding::KIND,
     &cluster_role::KIND,
     &cluster_role_binding::KIND,
-    &stored::PRIORITY_CLASS,
+    &stored::storage::CSI_DRIVER,
+    &stored::storage::CSI_NODE,
+    &stored::storage::CSI_STORAGE_CAPACITY,
+    &stored::storage::VOLUME_ATTACHMENT,
+    &stored::storage::VOLUME_ATTRIBUTES_CLASS,
+    &stored::admission::MUTATING_ADMISSION_POLICY,
+    &stored::admission::MUTATING_ADMISSION_POLICY_BINDING,
+    &stored::admission::MUTATING_WEBHOOK_CONFIGURATION,
+    &stored::admission::VALIDATING_ADMISSION_POLICY,
+    &stored::admission::VALIDATING_ADMISSION_POLICY_BINDING,
+    &stored::admission::VALIDATING_WEBHOOK_CONFIGURATION,
+    &stored::nodes::PRIORITY_CLASS,
+    &stored::nodes::RUNTIME_CLASS,
+    &stored::admission::FLOW_SCHEMA,
+    &stored::admission::PRIORITY_LEVEL_CONFIGURATION,
+    &stored::devices::DEVICE_CLASS,
+    &stored::devices::RESOURCE_CLAIM,
+    &stored::devices::RESOURCE_CLAIM_TEMPLATE,
+    &stored::devices::RESOURCE_SLICE,
 ];
 
 /// What evictions ask.

@@ -24,6 +24,7 @@ pub mod rbac;
 pub mod reviews;
 pub mod tokens;
 mod value;
+mod versions;
 
 pub use bootstrap::bootstrap_objects;
 pub use kind::{ClusterView, Column, Kind, Scale, Scope, Strategy, Subresource};
@@ -32,3 +33,4 @@ pub use lookup::{
     by_gvk, by_resource, by_word, key, namespace_prefix, sealed_prefixes, served, storage_prefix,
 };
 pub use meta::{validate_object_meta, validate_object_meta_update};
+pub use versions::{VERSIONS, Version, served};
