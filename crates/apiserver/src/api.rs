@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 use registry::rbac::Policy;
 use registry::rbac::reconcile::reconcile;
-use registry::{Subresource, reviews};
+use registry::{Subresource, Version, reviews};
 use serde_json::Value;
 use store::Store;
 use tokio::sync::Mutex;
@@ -110,6 +110,8 @@ pub(crate) struct Request {
     pub(crate) user: Arc<UserInfo>,
     /// From where.
     pub(crate) origin: Origin,
+    /// The second version of the kind that is asked for, when it is one.
+    pub(crate) version: Option<&'static Version>,
 }
 
 impl ApiServer {
@@ -304,14 +306,15 @@ impl ApiServer {
             Route::Health => Ok(respond::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok")),
             Route::OpenIdConfiguration => Ok(authn::configuration()),
             Route::KeySet => Ok(authn::key_set(self.token_key())),
-            Route::OpenApiV2 => Ok(openapi::empty_v2()),
-            Route::OpenApiIndex => Ok(openapi::index()),
-            Route::OpenApi(group_version) => openapi::document(&group_version),
-            other => discovery::answer(&other, &request.headers),
+            Route::OpenApiV2 => Ok(openapi::document_v2(&request)),
+            Route::OpenApiIndex => Ok(openapi::index(&request)),
+            Route::OpenApi(group_version) => openapi::document(&request, &group_version),
+            other => discovery::answer(&other, &request),
         }
     }
 
-    async fn resource(&self, request: Request, target: Target) -> Result<Answer, Status> {
+    async fn resource(&self, mut request: Request, target: Target) -> Result<Answer, Status> {
+        request.version = route::version_at(&request.path, target.kind);
         // Who would not understand the answer changes nothing.
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let shown = if target.name.is_empty() && request.method == Method::DELETE {
@@ -338,7 +341,9 @@ impl ApiServer {
             }
             Method::GET => handlers::list::list(self, &request, &target).await,
             Method::POST => handlers::create::create(self, &request, &target).await,
-            Method::DELETE => handlers::delete_collection::delete_collection(self, &request, &target).await,
+            Method::DELETE if discovery::verbs(target.kind).contains(&"deletecollection") => {
+                handlers::delete_collection::delete_collection(self, &request, &target).await
+            }
             _ => Err(Status::method_not_allowed()),
         }
     }
@@ -438,6 +443,7 @@ where
                 clock: api.clock().clone(),
                 user,
                 origin,
+                version: None,
             };
             api.answer(route, request).await
         };

@@ -179,12 +179,18 @@ pub(crate) fn check_shape(
     Ok(())
 }
 
-/// [`decode`] for a body that is an object of the kind itself.
+/// [`decode`] for a body that is an object of the kind itself, in the version that is asked for; the object is of
+/// the stored one.
 pub(crate) fn decode_kind(
     request: &Request,
     kind: &Kind,
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    decode(request, &kind.api_version(), kind.kind, validation, warnings)
+    let Some(version) = request.version else {
+        return decode(request, &kind.api_version(), kind.kind, validation, warnings);
+    };
+    let mut object = decode(request, &version.served.api_version(), kind.kind, validation, warnings)?;
+    version.to_stored(&mut object);
+    Ok(object)
 }

@@ -1,35 +1,62 @@
-//! What the server offers: groups, versions, resources, in the old form and in the aggregated one
-//! (`apidiscovery.k8s.io/v2`, KEP-3352).
+//! What the server offers: groups, versions, resources.
+
+mod aggregated;
 
 use apimachinery::schema::Schema;
 use apimachinery::status::Status;
-use http::{HeaderMap, StatusCode};
-use registry::{Kind, Scope, Subresource, served};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::StatusCode;
+use http::header::{HeaderValue, VARY};
+use registry::{Kind, Scope, Subresource, VERSIONS, reviews};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
+use crate::api::Request;
 use crate::negotiate;
 use crate::respond::{self, Answer};
 use crate::route::{Route, path_word};
 
+/// What can be done with objects of every kind.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
-/// What can be done with objects of a kind.
-fn verbs(kind: &Kind) -> &'static [&'static str] {
-    if registry::reviews::question(kind).is_some() { &["create"] } else { VERBS }
-}
+/// The groups as upstream ranks them: for a word that several groups know, clients take the first
+/// (upstream: `apiVersionPriorities` in pkg/controlplane/apiserver/apis.go).
+const RANKS: &[&str] = &[
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "resource.k8s.io",
+];
 
 /// Answers the routes of discovery.
-pub(crate) fn answer(route: &Route, headers: &HeaderMap) -> Result<Answer, Status> {
-    let aggregated = negotiate::aggregated_discovery(headers);
+pub(crate) fn answer(route: &Route, request: &Request) -> Result<Answer, Status> {
+    let aggregated = negotiate::aggregated_discovery(&request.headers);
     let value = match route {
         Route::Root => paths(),
         Route::Version => version(),
         Route::CoreVersions => match aggregated {
-            Some(version) => return Ok(self::aggregated(version, |group| group.is_empty())),
+            Some(version) => return Ok(aggregated::list(request, version, |group| group.is_empty())),
             None => core_versions(),
         },
         Route::Groups => match aggregated {
-            Some(version) => return Ok(self::aggregated(version, |group| !group.is_empty())),
+            Some(version) => return Ok(aggregated::list(request, version, |group| !group.is_empty())),
             None => group_list(),
         },
         Route::Group(name) => {
@@ -41,29 +68,53 @@ pub(crate) fn answer(route: &Route, headers: &HeaderMap) -> Result<Answer, Statu
         Route::Resources(group, version) => resources(group, version).ok_or_else(Status::no_such_path)?,
         _ => return Err(Status::no_such_path()),
     };
-    Ok(respond::json_value(StatusCode::OK, &value))
+    let mut answer = respond::json_value(StatusCode::OK, &value);
+    if matches!(route, Route::CoreVersions | Route::Groups) {
+        answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    }
+    Ok(answer)
 }
 
-/// The groups in the order of the table, core left out.
+/// The groups by rank, core left out.
 fn groups() -> Vec<&'static str> {
-    let mut groups = Vec::new();
-    for kind in served().filter(|k| !k.group.is_empty()) {
-        if !groups.contains(&kind.group) {
-            groups.push(kind.group);
-        }
-    }
+    let mut groups: Vec<&str> = registry::served().map(|kind| kind.group).filter(|g| !g.is_empty()).collect();
+    let rank = |group: &str| RANKS.iter().position(|known| *known == group).unwrap_or(RANKS.len());
+    groups.sort_unstable_by_key(|group| (rank(group), *group));
+    groups.dedup();
     groups
 }
 
-/// The versions of a group, in the order of the table.
+/// The versions of a group, the preferred one first: the higher.
 fn versions(group: &str) -> Vec<&'static str> {
-    let mut versions = Vec::new();
-    for kind in served().filter(|k| k.group == group) {
-        if !versions.contains(&kind.version) {
-            versions.push(kind.version);
-        }
-    }
+    let mut versions: Vec<&str> =
+        registry::served().filter(|kind| kind.group == group).map(|kind| kind.version).collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions.dedup();
     versions
+}
+
+/// The kinds of a group's version, by plural as upstream lists them.
+fn kinds(group: &str, version: &str) -> Vec<&'static Kind> {
+    let mut kinds: Vec<&Kind> =
+        registry::served().filter(|kind| kind.group == group && kind.version == version).collect();
+    kinds.sort_unstable_by_key(|kind| kind.plural);
+    kinds
+}
+
+/// The parts of a kind's objects, by the words in their paths.
+fn parts(kind: &'static Kind) -> Vec<Subresource> {
+    let mut parts = kind.subresources.to_vec();
+    parts.sort_unstable_by_key(|part| path_word(*part));
+    parts
+}
+
+/// What can be done with objects of a kind. Questions are only asked; those that must be finalized one by one are not deleted together.
+pub(crate) fn verbs(kind: &Kind) -> Vec<&'static str> {
+    if reviews::question(kind).is_some() {
+        return vec!["create"];
+    }
+    let together = !kind.has(Subresource::Finalize);
+    VERBS.iter().copied().filter(|verb| together || *verb != "deletecollection").collect()
 }
 
 /// `api/v1`, `apis/apps/v1`, …: all versions of all groups.
@@ -82,28 +133,22 @@ fn paths() -> Value {
     let mut paths: Vec<String> = ["/api", "/apis"].map(str::to_owned).into();
     paths.extend(group_version_paths().into_iter().map(|(path, ..)| format!("/{path}")));
     paths.extend(groups().into_iter().map(|group| format!("/apis/{group}")));
-    paths.extend(
-        [
-            "/.well-known/openid-configuration",
-            "/healthz",
-            "/livez",
-            "/openapi/v3",
-            "/openid/v1/jwks",
-            "/readyz",
-            "/version",
-        ]
-        .map(str::to_owned),
-    );
+    let others = ["/.well-known/openid-configuration", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+    paths.extend(others.map(str::to_owned));
     paths.sort();
     json!({"paths": paths})
 }
 
-/// The release that clients compare themselves with, and ours after the plus.
+/// The release that clients compare themselves with, and ours after the plus. What upstream may be compatible with
+/// is the release before (KEP-4330).
 fn version() -> Value {
     let release = Schema::builtin().release();
     let (major, minor) = release.split_once('.').unwrap_or((release, "0"));
+    let before = minor.parse::<u32>().map_or(0, |minor| minor.saturating_sub(1));
     json!({
         "major": major, "minor": minor,
+        "emulationMajor": major, "emulationMinor": minor,
+        "minCompatibilityMajor": major, "minCompatibilityMinor": before.to_string(),
         "gitVersion": format!("v{release}.0+stead{}", env!("CARGO_PKG_VERSION")),
         "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "none", "compiler": "rustc",
@@ -129,13 +174,25 @@ fn group(name: &str) -> Option<Value> {
     Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))
 }
 
-fn resources(group: &str, version: &str) -> Option<Value> {
-    let kinds: Vec<&Kind> = served().filter(|k| k.group == group && k.version == version).collect();
+/// How clients see that objects are stored in another version than before (upstream: `StorageVersionHash`).
+fn storage_version_hash(kind: &'static Kind) -> String {
+    let version = VERSIONS.iter().find(|version| std::ptr::eq(&version.served, kind));
+    let stored = version.map_or(kind, |version| version.stored);
+    let digest = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
+    BASE64.encode(&digest[..8])
+}
+
+/// What is offered in a group's version.
+pub(crate) fn resources(group: &str, version: &str) -> Option<Value> {
+    let kinds = kinds(group, version);
     let group_version = kinds.first()?.api_version();
     let mut resources = Vec::new();
     for kind in kinds {
         let mut resource = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": is_namespaced(kind),
             "kind": kind.kind, "verbs": verbs(kind)});
+        if reviews::question(kind).is_none() {
+            resource["storageVersionHash"] = storage_version_hash(kind).into();
+        }
         if !kind.short_names.is_empty() {
             resource["shortNames"] = json!(kind.short_names);
         }
@@ -143,9 +200,9 @@ fn resources(group: &str, version: &str) -> Option<Value> {
             resource["categories"] = json!(kind.categories);
         }
         resources.push(resource);
-        for part in kind.subresources {
-            let shown = shown(kind, *part);
-            let mut resource = json!({"name": format!("{}/{}", kind.plural, path_word(*part)), "singularName": "",
+        for part in parts(kind) {
+            let shown = shown(kind, part);
+            let mut resource = json!({"name": format!("{}/{}", kind.plural, path_word(part)), "singularName": "",
                 "namespaced": is_namespaced(kind), "kind": shown.kind, "verbs": shown.verbs});
             if (shown.group, shown.version) != (kind.group, kind.version) {
                 resource["group"] = shown.group.into();
@@ -190,64 +247,4 @@ pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
 
 fn is_namespaced(kind: &Kind) -> bool {
     kind.scope == Scope::Namespaced
-}
-
-fn aggregated(version: &str, wanted: impl Fn(&str) -> bool) -> Answer {
-    let mut names = vec![""];
-    names.extend(groups());
-    let items: Vec<Value> = names.into_iter().filter(|name| wanted(name)).map(aggregated_group).collect();
-    let list = json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
-        "metadata": {}, "items": items});
-    let media_type = if version == "v2" {
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    } else {
-        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
-    };
-    respond::typed(
-        StatusCode::OK,
-        media_type,
-        serde_json::to_vec(&list).expect("a JSON value can be written"),
-    )
-}
-
-fn aggregated_group(group: &str) -> Value {
-    let versions: Vec<Value> = versions(group)
-        .into_iter()
-        .map(|version| {
-            let kinds = served().filter(|k| k.group == group && k.version == version);
-            let resources: Vec<Value> = kinds.map(aggregated_resource).collect();
-            json!({"version": version, "resources": resources, "freshness": "Current"})
-        })
-        .collect();
-    let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
-    json!({"metadata": metadata, "versions": versions})
-}
-
-fn aggregated_resource(kind: &'static Kind) -> Value {
-    let response_kind =
-        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
-    let mut resource = json!({
-        "resource": kind.plural, "responseKind": response_kind(kind.group, kind.version, kind.kind),
-        "scope": if is_namespaced(kind) { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular, "verbs": verbs(kind),
-    });
-    if !kind.short_names.is_empty() {
-        resource["shortNames"] = json!(kind.short_names);
-    }
-    if !kind.categories.is_empty() {
-        resource["categories"] = json!(kind.categories);
-    }
-    let parts: Vec<Value> = kind
-        .subresources
-        .iter()
-        .map(|part| {
-            let shown = shown(kind, *part);
-            json!({"subresource": path_word(*part), "verbs": shown.verbs,
-                "responseKind": response_kind(shown.group, shown.version, shown.kind)})
-        })
-        .collect();
-    if !parts.is_empty() {
-        resource["subresources"] = parts.into();
-    }
-    resource
 }

@@ -14,6 +14,7 @@ mod authz;
 mod bind;
 mod body;
 mod codec;
+mod conditional;
 mod container;
 mod content;
 mod continue_token;

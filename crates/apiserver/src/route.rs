@@ -2,7 +2,7 @@
 
 use apimachinery::status::Status;
 use percent_encoding::percent_decode_str;
-use registry::{Kind, Scope, Subresource};
+use registry::{Kind, Scope, Subresource, VERSIONS, Version};
 
 /// The place that a request is about.
 pub(crate) enum Route {
@@ -97,15 +97,13 @@ pub(crate) fn parse(path: &str) -> Result<Route, Status> {
 fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, Status> {
     let (namespace, plural, rest) = match rest {
         // /namespaces/x/<plural>/…, but /namespaces/x/status is a part of the namespace itself.
-        ["namespaces", namespace, plural, rest @ ..]
-            if registry::by_resource(group, version, plural).is_some() =>
-        {
+        ["namespaces", namespace, plural, rest @ ..] if stored_kind(group, version, plural).is_some() => {
             (*namespace, *plural, rest)
         }
         [plural, rest @ ..] => ("", *plural, rest),
         [] => return Err(Status::no_such_path()),
     };
-    let kind = registry::by_resource(group, version, plural).ok_or_else(Status::no_such_path)?;
+    let kind = stored_kind(group, version, plural).ok_or_else(Status::no_such_path)?;
     if kind.scope == Scope::Cluster && !namespace.is_empty() {
         return Err(Status::no_such_path());
     }
@@ -119,6 +117,25 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, Status>
         return Err(Status::no_such_path());
     }
     Ok(Target { kind, namespace: namespace.to_owned(), name: name.to_owned(), subresource })
+}
+
+/// The kind whose objects are meant, whatever the version they are asked for in.
+fn stored_kind(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    registry::by_resource(group, version, plural).or_else(|| {
+        let asked = |kind: &Kind| kind.plural == plural && kind.group == group && kind.version == version;
+        VERSIONS.iter().find(|version| asked(&version.served)).map(|version| version.stored)
+    })
+}
+
+/// The second version that a path asks for objects of `kind` in, if it is one.
+pub(crate) fn version_at(path: &str, kind: &Kind) -> Option<&'static Version> {
+    VERSIONS.iter().copied().find(|version| {
+        std::ptr::eq(version.stored, kind) && {
+            let below = path.trim_start_matches('/').strip_prefix("apis/");
+            let below = below.and_then(|path| path.strip_prefix(&*version.served.api_version()));
+            below.is_some_and(|rest| rest.starts_with('/'))
+        }
+    })
 }
 
 fn subresource(kind: &Kind, word: &str) -> Result<Subresource, Status> {

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use apimachinery::{fields, labels};
-use registry::Kind;
+use registry::{Kind, Version};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::query::Query;
+use crate::api::Request;
+use crate::route::Target;
 
 /// What an object must satisfy to be shown.
 pub(crate) struct Selection {
@@ -51,7 +52,8 @@ fn unknown_field(field: &str, only_metadata: bool) -> Status {
 impl Selection {
     /// Reads `labelSelector` and `fieldSelector`. 400 for selectors that cannot be understood and for fields
     /// that the kind does not offer.
-    pub(crate) fn from_query(kind: &'static Kind, query: &Query) -> Result<Self, Status> {
+    pub(crate) fn from_request(request: &Request, target: &Target) -> Result<Self, Status> {
+        let (kind, query) = (target.kind, &request.query);
         let labels = query
             .get("labelSelector")
             .map(labels::Selector::parse)
@@ -62,6 +64,8 @@ impl Selection {
             .map(fields::Selector::parse)
             .transpose()
             .map_err(|e| Status::bad_request(e.to_string()))?
+            .map(|selector| stored_fields(selector, request.version))
+            .transpose()?
             .filter(|f| !f.is_empty());
         let mut deep = false;
         if let Some(fields) = &fields {
@@ -125,4 +129,22 @@ impl Selection {
             .collect();
         selector.matches(&labels)
     }
+}
+
+/// The selector with the fields as the stored kind calls them.
+fn stored_fields(
+    mut selector: fields::Selector,
+    version: Option<&Version>,
+) -> Result<fields::Selector, Status> {
+    let Some(version) = version else { return Ok(selector) };
+    for field in selector.fields_mut() {
+        if matches!(field.as_str(), "metadata.name" | "metadata.namespace") {
+            continue;
+        }
+        let known = version.field_labels.iter().find(|(asked, _)| asked == field);
+        let (_, stored) =
+            known.ok_or_else(|| Status::bad_request(format!("field label not supported: {field}")))?;
+        (*stored).clone_into(field);
+    }
+    Ok(selector)
 }

@@ -4,7 +4,7 @@ use apimachinery::inject::Clock;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
-use registry::Kind;
+use registry::{Kind, Version};
 use serde_json::{Value, json};
 use store::Revision;
 
@@ -18,6 +18,8 @@ pub(crate) struct Renderer {
     prefix: String,
     /// Ages in tables are told as of now.
     clock: Clock,
+    /// The second version that objects are shown in.
+    version: Option<&'static Version>,
 }
 
 /// `meta/v1.ListMeta`.
@@ -45,7 +47,17 @@ impl ListMeta {
 
 impl Renderer {
     pub(crate) fn new(kind: &'static Kind, form: Form, clock: Clock) -> Self {
-        Self { kind, form, prefix: codec::prefix(kind), clock }
+        Self { kind, form, prefix: codec::prefix(kind), clock, version: None }
+    }
+
+    /// Shows objects in this version of the kind.
+    pub(crate) fn in_version(self, version: Option<&'static Version>) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The kind, in the version that objects are shown in.
+    pub(crate) fn shown_kind(&self) -> &'static Kind {
+        self.version.map_or(self.kind, |version| &version.served)
     }
 
     /// The form of the answers.
@@ -65,7 +77,7 @@ impl Renderer {
     /// are told when `with_columns`.
     pub(crate) fn write(&self, out: &mut Vec<u8>, stored: &Stored, with_columns: bool) -> Result<(), Status> {
         match self.form {
-            Form::Object => codec::write_object(out, &self.prefix, &stored.bytes, stored.revision),
+            Form::Object => self.whole(out, stored)?,
             Form::Partial(version) => put(out, &partial(&codec::decode(stored)?, version)),
             Form::Table(version, include) => {
                 let row = self.row(stored, version, include, self.clock.now())?;
@@ -81,12 +93,10 @@ impl Renderer {
         let mut out = Vec::new();
         match self.form {
             Form::Object => {
-                let head = json!({"kind": format!("{}List", self.kind.kind), "apiVersion": self.kind.api_version(),
+                let kind = self.shown_kind();
+                let head = json!({"kind": kind.list_kind(), "apiVersion": kind.api_version(),
                     "metadata": meta.to_json()});
-                self.write_items(&mut out, &head, items, |out, item| {
-                    codec::write_object(out, &self.prefix, &item.bytes, item.revision);
-                    Ok(())
-                })?;
+                self.write_items(&mut out, &head, items, |out, item| self.whole(out, item))?;
             }
             Form::Partial(version) => {
                 let head = json!({"kind": "PartialObjectMetadataList", "apiVersion": version.api_version(),
@@ -105,6 +115,24 @@ impl Renderer {
         }
         out.push(b'\n');
         Ok(Bytes::from(out))
+    }
+
+    /// Appends the object itself.
+    fn whole(&self, out: &mut Vec<u8>, stored: &Stored) -> Result<(), Status> {
+        match self.version {
+            None => codec::write_object(out, &self.prefix, &stored.bytes, stored.revision),
+            Some(_) => put(out, &self.decode(stored)?),
+        }
+        Ok(())
+    }
+
+    /// The object in the version that it is shown in.
+    fn decode(&self, stored: &Stored) -> Result<Value, Status> {
+        let mut object = codec::decode(stored)?;
+        if let Some(version) = self.version {
+            version.from_stored(&mut object);
+        }
+        Ok(object)
     }
 
     /// `head` with `items` as its last field, without holding the items twice.
@@ -142,7 +170,7 @@ impl Renderer {
         match include {
             IncludeObject::None => {}
             IncludeObject::Metadata => row["object"] = partial(&object, version),
-            IncludeObject::Object => row["object"] = object,
+            IncludeObject::Object => row["object"] = self.decode(stored)?,
         }
         Ok(row)
     }

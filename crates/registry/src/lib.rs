@@ -33,4 +33,4 @@ pub use lookup::{
     by_gvk, by_resource, by_word, key, namespace_prefix, sealed_prefixes, served, storage_prefix,
 };
 pub use meta::{validate_object_meta, validate_object_meta_update};
-pub use versions::{VERSIONS, Version, served};
+pub use versions::{VERSIONS, Version};

@@ -2,22 +2,28 @@
 
 use crate::kind::{Kind, Scope};
 use crate::kinds::{ANSWERED, KINDS};
+use crate::versions::VERSIONS;
 
-/// Every kind with a path: those that are stored, then those that are answered.
+/// Every kind with a path: those that are stored, their second versions, and those that are answered.
 pub fn served() -> impl Iterator<Item = &'static Kind> {
+    own().chain(VERSIONS.iter().map(|version| &version.served))
+}
+
+/// The kinds that have rules of their own: those that are stored, then those that are answered.
+fn own() -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().copied().chain(ANSWERED.iter().map(|answered| &answered.kind))
 }
 
 /// The kind that lives under `/apis/<group>/<version>/<plural>` (`/api/<version>/<plural>` when `group` is
 /// empty).
 pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    served().find(|k| k.plural == plural && k.group == group && k.version == version)
+    own().find(|k| k.plural == plural && k.group == group && k.version == version)
 }
 
 /// The kind of an object that says `apiVersion` and `kind`.
 pub fn by_gvk(api_version: &str, kind: &str) -> Option<&'static Kind> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    served().find(|k| k.kind == kind && k.group == group && k.version == version)
+    own().find(|k| k.kind == kind && k.group == group && k.version == version)
 }
 
 /// The kind that a person means by `pods`, `pod`, `po`, `Pod`, `statefulsets.apps` or

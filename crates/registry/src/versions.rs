@@ -44,11 +44,6 @@ impl Version {
     }
 }
 
-/// All kinds by which objects can be asked for: the table, and the second versions.
-pub fn served() -> impl Iterator<Item = &'static Kind> {
-    crate::KINDS.iter().copied().chain(VERSIONS.iter().map(|version| &version.served))
-}
-
 /// Gives a field another name.
 fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
     if let Some(value) = fields.remove(from) {

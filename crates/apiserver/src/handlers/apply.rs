@@ -40,7 +40,12 @@ pub(crate) async fn apply(
     part: Part,
 ) -> Result<Answer, Status> {
     let mut warnings = Vec::new();
-    let config = Configuration::read(request, &target.kind.api_version(), target.kind.kind, &mut warnings)?;
+    let served = request.version.map_or(target.kind, |version| &version.served);
+    let mut config = Configuration::read(request, &served.api_version(), served.kind, &mut warnings)?;
+    if let Some(version) = request.version {
+        content::check_shape(&mut config.object, config.options.field_validation, Vec::new(), &mut warnings)?;
+        version.to_stored(&mut config.object);
+    }
     let (code, stored) = config.of_part(target.kind, part).write(api, target, part, &mut warnings).await?;
     super::show(request, target, code, &stored, &warnings)
 }

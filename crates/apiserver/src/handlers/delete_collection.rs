@@ -22,7 +22,7 @@ pub(crate) async fn delete_collection(
     let renderer = super::renderer(request, target, Shown::List)?;
     let options = DeleteOptions::from_request(request)?;
     let listed = ListOptions::from_query(&request.query)?;
-    let selection = Selection::from_query(target.kind, &request.query)?;
+    let selection = Selection::from_request(request, target)?;
     let (items, meta) = list::select(api, &listed, target, &selection).await?;
     for item in &items {
         let object = codec::decode(item)?;

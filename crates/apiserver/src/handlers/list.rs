@@ -29,7 +29,7 @@ const FORGOTTEN_LIST: &str = "The resourceVersion for the provided list is too o
 pub(crate) async fn list(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
     let renderer = super::renderer(request, target, Shown::List)?;
     let options = ListOptions::from_query(&request.query)?;
-    let selection = Selection::from_query(target.kind, &request.query)?;
+    let selection = Selection::from_request(request, target)?;
     let (items, meta) = select(api, &options, target, &selection).await?;
     Ok(respond::json_bytes(StatusCode::OK, renderer.list(&items, &meta)?))
 }

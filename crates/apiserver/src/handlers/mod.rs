@@ -33,7 +33,7 @@ use crate::table::Renderer;
 /// How the client wants objects of the target's kind.
 fn renderer(request: &Request, target: &Target, shown: Shown) -> Result<Renderer, Status> {
     let form = negotiate::form(&request.headers, request.query.get("includeObject"), shown)?;
-    Ok(Renderer::new(target.kind, form, request.clock.clone()))
+    Ok(Renderer::new(target.kind, form, request.clock.clone()).in_version(request.version))
 }
 
 /// The answer that shows one object.

@@ -1,7 +1,10 @@
 //! PATCH of an object: JSON patch, merge patch, strategic merge patch, apply.
 
+use std::borrow::Cow;
+
 use apimachinery::status::Status;
 use http::StatusCode;
+use registry::Version;
 use serde_json::Value;
 
 use super::update::check_name;
@@ -35,7 +38,8 @@ pub(crate) async fn patch_part(
     let mut warnings = Vec::new();
     let update = Update { target, part, dry_run: options.dry_run, author: &author, warnings: &mut warnings };
     let change = |old: &Value, warnings: &mut Vec<String>| {
-        let mut new = patch.apply(old)?;
+        let old = in_version(request.version, old);
+        let mut new = patch.apply(&old)?;
         for field in ["apiVersion", "kind"] {
             if new[field] != old[field] {
                 return Err(Status::bad_request(format!("{field} cannot be changed by a patch")));
@@ -43,8 +47,23 @@ pub(crate) async fn patch_part(
         }
         check_name(target, &new)?;
         content::check_shape(&mut new, options.field_validation, patch.duplicates.clone(), warnings)?;
+        if let Some(version) = request.version {
+            version.to_stored(&mut new);
+        }
         Ok(new)
     };
     let stored = api.update(update, change).await?.into_stored();
     super::show(request, target, StatusCode::OK, &stored, &warnings)
+}
+
+/// The stored object as a client of this version sees it.
+fn in_version<'v>(version: Option<&Version>, stored: &'v Value) -> Cow<'v, Value> {
+    match version {
+        None => Cow::Borrowed(stored),
+        Some(version) => {
+            let mut object = stored.clone();
+            version.from_stored(&mut object);
+            Cow::Owned(object)
+        }
+    }
 }

@@ -66,7 +66,7 @@ async fn applying_the_same_again_is_no_write() {
 async fn every_kind_can_be_applied() {
     for kind in registry::KINDS {
         let api = Harness::start().await;
-        let one = format!("{}/sample", crate::contract::collection(kind));
+        let one = format!("{}/{}", crate::contract::collection(kind), crate::samples::name(kind));
         let made = api.apply(&one, "fieldManager=me", sample(kind).to_string()).await.expect(201);
         assert_eq!(names(&made), ["Apply me"], "{}", kind.plural);
         let again = api.apply(&one, "fieldManager=me", sample(kind).to_string()).await.expect(200);

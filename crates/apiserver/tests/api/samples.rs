@@ -9,7 +9,16 @@ fn registry_sample(kind: &Kind) -> Value {
     apimachinery::yaml::parse(&text).expect("YAML").remove(0)
 }
 
-/// An object of the kind, called `sample`.
+/// What the kind's sample is called: `sample`, unless that is no name for such an object.
+pub(crate) fn name(kind: &Kind) -> String {
+    let usual = "sample";
+    if kind.strategy.validate_name(usual).is_ok() {
+        return usual.to_owned();
+    }
+    registry_sample(kind)["metadata"]["name"].as_str().expect("a name").to_owned()
+}
+
+/// An object of the kind, called [`name`].
 pub(crate) fn sample(kind: &Kind) -> Value {
     let container = json!({"name": "c", "image": "busybox"});
     let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
@@ -48,6 +57,6 @@ pub(crate) fn sample(kind: &Kind) -> Value {
     let mut object = content;
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.into();
-    object["metadata"] = json!({"name": "sample", "labels": {"made": "here"}});
+    object["metadata"] = json!({"name": name(kind), "labels": {"made": "here"}});
     object
 }

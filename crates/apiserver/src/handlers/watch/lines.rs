@@ -53,7 +53,7 @@ impl Lines {
     }
 
     pub(super) fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, ends_initial: bool) {
-        let kind = self.target.kind;
+        let kind = self.renderer.shown_kind();
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if ends_initial {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
