@@ -95,6 +95,11 @@ impl Api {
         Self { client, server, start, err }
     }
 
+    /// Where the server is.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// The client, for what is more than a request.
     pub(crate) fn client(&self) -> &kube::Client {
         &self.client

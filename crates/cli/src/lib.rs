@@ -14,6 +14,7 @@ mod connection;
 mod describe;
 mod duration;
 mod error;
+mod explain;
 mod follow;
 mod jsonpath;
 mod manifests;

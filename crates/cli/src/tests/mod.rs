@@ -2,6 +2,7 @@
 
 mod access;
 mod causes;
+mod explain;
 mod harness;
 mod rolls;
 mod stories;

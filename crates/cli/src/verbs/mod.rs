@@ -1,8 +1,10 @@
 //! One file per verb.
 
 mod api_resources;
+mod api_versions;
 pub(crate) mod apply;
 mod auth;
+mod cluster_info;
 pub(crate) mod completion;
 mod create;
 mod delete;
@@ -10,6 +12,7 @@ mod describe;
 mod edit;
 mod events;
 mod exec;
+mod explain;
 mod get;
 mod label;
 mod logs;
@@ -71,6 +74,12 @@ pub enum Command {
     /// Ask who one is and what one may do
     #[command(subcommand)]
     Auth(auth::Auth),
+    /// List the versions of the API that the server has
+    ApiVersions(api_versions::ApiVersions),
+    /// Say what the fields of a kind are for
+    Explain(explain::Explain),
+    /// Say where the server is
+    ClusterInfo(cluster_info::ClusterInfo),
     /// Show the versions of this program and of the server
     Version(version::Version),
     /// Print a script that completes words in a shell
@@ -106,6 +115,9 @@ pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Re
         Command::Events(verb) => verb.run(session).await,
         Command::ApiResources(verb) => verb.run(session).await,
         Command::Auth(verb) => verb.run(session).await,
+        Command::ApiVersions(verb) => verb.run(session).await,
+        Command::Explain(verb) => verb.run(session).await,
+        Command::ClusterInfo(verb) => verb.run(session).await,
         Command::Version(_) | Command::Completion(_) => Ok(()),
     }
 }
