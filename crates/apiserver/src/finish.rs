@@ -49,7 +49,10 @@ impl Wishes {
             return answer;
         }
         let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
-        let Some(whole) = answer.body_mut().take_whole().filter(|_| is_json) else { return answer };
+        if !is_json {
+            return answer;
+        }
+        let Some(whole) = answer.body_mut().take_whole() else { return answer };
         let mut bytes = whole;
         if self.yaml
             && let Ok(value) = serde_json::from_slice::<Value>(&bytes)

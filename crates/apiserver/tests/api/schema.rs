@@ -131,6 +131,17 @@ async fn who_has_a_document_is_not_sent_it_again() {
     ask_again(&api, "/openapi/v2", V2_PROTOBUF).await;
 }
 
+/// Answers of other types than plain JSON are not touched on their way to a client that takes gzip.
+#[tokio::test]
+async fn discovery_in_one_document_reaches_clients_that_take_gzip() {
+    let api = Harness::start().await;
+    for (path, accept) in [("/apis", AGGREGATED), ("/openapi/v2", V2_PROTOBUF)] {
+        let headers = [("accept", accept), ("accept-encoding", "gzip")];
+        let answer = api.raw("GET", path, &headers, "").await;
+        assert!(!answer.into_body().collect().await.expect("a body").to_bytes().is_empty(), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_with_a_hash_holds_for_ever_and_an_old_one_leads_to_the_new() {
     let api = Harness::start().await;
