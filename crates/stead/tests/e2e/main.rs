@@ -1,6 +1,7 @@
 //! stead end to end: the real binary, real containers, real clients. Every test has a stead of its own, with
 //! its own data directory, port, address ranges and node name, and leaves nothing behind; those of
 //! `stateful_sets`, `deployments`, `access` and `clients` share one, and have a namespace each.
+//! `stateful_sets`, `deployments`, `clients` and `kubectl` share one, and have a namespace each.
 //!
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
@@ -10,6 +11,7 @@ mod deployments;
 mod encryption;
 mod harness;
 mod images;
+mod kubectl;
 mod network_and_dns;
 mod pods;
 mod recovery;
