@@ -66,7 +66,7 @@ fn name(i: usize) -> String {
 }
 
 /// One run's median and 99th percentile.
-fn note(report: &mut Report, verb: &str, known: Option<(f64, f64)>, times: &mut Vec<f64>) {
+pub(crate) fn note(report: &mut Report, verb: &str, known: Option<(f64, f64)>, times: &mut Vec<f64>) {
     times.sort_by(f64::total_cmp);
     let known = known
         .map_or(Goal::NONE, |(kubernetes, goal)| Goal { kubernetes: Some(kubernetes), goal: Some(goal) });

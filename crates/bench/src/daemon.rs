@@ -75,14 +75,19 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Starts it and waits until it says that it is ready; answers how long that took.
+    /// Starts it with a node and waits until it says that it is ready; answers how long that took.
     pub(crate) async fn start(&mut self, env: &[(&str, &str)]) -> Result<Duration> {
+        self.start_with(&["--node-name", "bench"], env).await
+    }
+
+    /// The same with flags of its own.
+    pub(crate) async fn start_with(&mut self, flags: &[&str], env: &[(&str, &str)]) -> Result<Duration> {
         let log = File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         let (pods, services) = cidrs();
         // The kernel picks a free port; stead tells it in its first line and in its kubeconfig.
         let words = ["up", "--listen", "127.0.0.1:0", "--pod-cidr", &pods, "--service-cidr", &services];
         let mut command = tokio::process::Command::from(self.command(&words));
-        command.args(["--node-name", "bench"]).envs(env.iter().copied());
+        command.args(flags).envs(env.iter().copied());
         // A terminal's Ctrl-C is for us: we take it down in order.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let start = Instant::now();
@@ -100,9 +105,13 @@ impl Daemon {
 
     /// A client with one connection of its own, with the administrator's certificate.
     pub(crate) async fn client(&self) -> Result<Client> {
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// What a client of this stead needs to know.
+    pub(crate) async fn config(&self) -> Result<Config> {
         let kubeconfig = Kubeconfig::read_from(self.dir.join("kubeconfig"))?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
     }
 
     /// The process of stead itself.

@@ -9,12 +9,17 @@
 //! name.
 
 mod api;
+mod crowd;
 mod daemon;
+mod fake_nodes;
 mod idle;
 mod report;
+mod scale;
+mod seen;
 mod sets;
 mod shapes;
 mod trace;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,15 +52,42 @@ struct Args {
     /// How often each thing is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Only what the goals are about, not the manifest whose pods let 5 s of grace pass
+    /// Only what the goals are about: not the manifest whose pods let 5 s of grace pass, nor ten thousand pods
     #[arg(long)]
     quick: bool,
+    /// Only these parts; all, when none is named
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
     /// Show instead where the time of one pod goes
     #[arg(long)]
     trace: bool,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Part {
+    /// From nothing running to three Ready pods, and what these take while idle
+    Start,
+    /// One client's requests, one after the other
+    Api,
+    /// Sets of real containers
+    Sets,
+    /// Sets of many replicas on nodes that answer at once
+    Scale,
+    /// Ten thousand pods, and a thousand watchers
+    Crowd,
+}
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        match self.only.as_slice() {
+            [] => !(self.quick && part == Part::Crowd),
+            only => only.contains(&part),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -90,17 +122,18 @@ async fn run(args: &Args) -> Result<()> {
         return trace::run(&place).await;
     }
     let mut report = Report::default();
-    cold_starts(&place, args.runs, &mut report).await?;
-    let mut daemon = Daemon::prepare(&place, "warm")?;
-    daemon.start(&[]).await?;
-    api::measure(&daemon.client().await?, args.runs, &mut report).await?;
-    sets_of_three(&daemon, args.runs, &mut report).await?;
-    if !args.quick {
-        the_manifest_as_it_stands(&daemon, args.runs.min(3), &mut report).await?;
+    if args.wants(Part::Start) {
+        cold_starts(&place, args.runs, &mut report).await?;
     }
-    twenty(&daemon, args.runs, &mut report).await?;
-    after_all_that(&daemon, &mut report).await?;
-    daemon.end()?;
+    if args.wants(Part::Api) || args.wants(Part::Sets) {
+        on_one_stead(&place, args, &mut report).await?;
+    }
+    if args.wants(Part::Scale) {
+        scale::measure(&place, args.runs, &mut report).await?;
+    }
+    if args.wants(Part::Crowd) {
+        crowd::measure(&place, &mut report).await?;
+    }
     let text = if args.json {
         report.json()?
             + "
@@ -110,6 +143,24 @@ async fn run(args: &Args) -> Result<()> {
     };
     print!("{text}");
     Ok(())
+}
+
+/// What one stead is asked for in the course of its life.
+async fn on_one_stead(place: &daemon::Place, args: &Args, report: &mut Report) -> Result<()> {
+    let mut daemon = Daemon::prepare(place, "warm")?;
+    daemon.start(&[]).await?;
+    if args.wants(Part::Api) {
+        api::measure(&daemon.client().await?, args.runs, report).await?;
+    }
+    if args.wants(Part::Sets) {
+        sets_of_three(&daemon, args.runs, report).await?;
+        if !args.quick {
+            the_manifest_as_it_stands(&daemon, args.runs.min(3), report).await?;
+        }
+        twenty(&daemon, args.runs, report).await?;
+        after_all_that(&daemon, report).await?;
+    }
+    daemon.end()
 }
 
 /// From nothing to three Ready pods; the last of these steads, which has done nothing else, is then left idle.

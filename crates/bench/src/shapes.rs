@@ -42,6 +42,13 @@ impl Shape {
         Self { service: None, set: typed(set) }
     }
 
+    /// The same for nodes with this label.
+    pub(crate) fn on_nodes(self, (label, value): (&str, &str)) -> Self {
+        let mut set = serde_json::to_value(self.set).unwrap_or_default();
+        set["spec"]["template"]["spec"]["nodeSelector"] = json!({label: value});
+        Self { set: typed(set), ..self }
+    }
+
     /// The same with a claim for each replica.
     pub(crate) fn with_volumes(self) -> Self {
         let mut set = serde_json::to_value(self.set).unwrap_or_default();
