@@ -63,5 +63,5 @@ pub fn admit<'p>(node: &Node, others: impl IntoIterator<Item = &'p Pod>, pod: &P
 /// Whether it is a resource of somebody else's making of which the node knows nothing: it may be the
 /// cluster's (`removeMissingExtendedResources`).
 fn is_elsewhere(info: &NodeInfo<'_>, short: &Shortage) -> bool {
-    short.resource.contains('/') && !info.allocatable.contains_key(&short.resource)
+    short.resource.contains('/') && !info.allocatable.contains_key(short.resource.as_str())
 }

@@ -111,7 +111,7 @@ fn node_infos(world: &World) -> Vec<NodeInfo<'_>> {
     by_name.into_values().collect()
 }
 
-fn schedule(world: &World, nodes: &mut [NodeInfo<'_>], pod: &Pod, now: Timestamp, plan: &mut Plan) {
+fn schedule<'w>(world: &World, nodes: &mut [NodeInfo<'w>], pod: &'w Pod, now: Timestamp, plan: &mut Plan) {
     let gates = spec(pod).and_then(|spec| spec.scheduling_gates.as_deref()).unwrap_or_default();
     if !gates.is_empty() {
         let gates: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();

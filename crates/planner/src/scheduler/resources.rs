@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, Node, Pod};
 use crate::pods::spec;
 
 /// Amounts by resource name: millicores for `cpu`, bytes or units for all else.
-pub(super) type Amounts = BTreeMap<String, i64>;
+pub(super) type Amounts<'w> = BTreeMap<&'w str, i64>;
 
 /// A host port that a pod takes: address, protocol, number.
 pub(super) type HostPort = (String, String, i32);
@@ -44,9 +44,9 @@ pub(super) struct NodeInfo<'w> {
     /// The node.
     pub(super) node: &'w Node,
     /// What its pods ask for, all together; `pods` counts them.
-    pub(super) requested: Amounts,
+    pub(super) requested: Amounts<'w>,
     /// What it has for pods.
-    pub(super) allocatable: Amounts,
+    pub(super) allocatable: Amounts<'w>,
     /// Host ports that are taken.
     pub(super) host_ports: BTreeSet<HostPort>,
 }
@@ -59,32 +59,32 @@ impl<'w> NodeInfo<'w> {
         let allocatable = amounts
             .into_iter()
             .flatten()
-            .map(|(resource, amount)| (resource.clone(), parse(resource, &amount.0)))
+            .map(|(resource, amount)| (resource.as_str(), parse(resource, &amount.0)))
             .collect();
         Self { node, requested: Amounts::new(), allocatable, host_ports: BTreeSet::new() }
     }
 
     /// Counts a pod in.
-    pub(super) fn add(&mut self, pod: &Pod) {
+    pub(super) fn add(&mut self, pod: &'w Pod) {
         for (resource, amount) in requests(pod) {
             *self.requested.entry(resource).or_default() += amount;
         }
-        *self.requested.entry(PODS.to_owned()).or_default() += 1;
+        *self.requested.entry(PODS).or_default() += 1;
         self.host_ports.extend(host_ports(pod));
     }
 
     /// What there is too little of for the pod.
     pub(super) fn shortages(&self, pod: &Pod) -> Vec<Shortage> {
-        let of = |amounts: &Amounts, resource: &str| amounts.get(resource).copied().unwrap_or(0);
+        let of = |amounts: &Amounts<'_>, resource: &str| amounts.get(resource).copied().unwrap_or(0);
         let mut wanted = vec![];
         if self.allocatable.contains_key(PODS) {
-            wanted.push((PODS.to_owned(), 1));
+            wanted.push((PODS, 1));
         }
         wanted.extend(requests(pod).into_iter().filter(|(_, amount)| *amount > 0));
-        let short = |(resource, requested): (String, i64)| {
-            let (used, capacity) = (of(&self.requested, &resource), of(&self.allocatable, &resource));
+        let short = |(resource, requested): (&str, i64)| {
+            let (used, capacity) = (of(&self.requested, resource), of(&self.allocatable, resource));
             let is_short = requested > capacity.saturating_sub(used);
-            is_short.then_some(Shortage { resource, requested, used, capacity })
+            is_short.then(|| Shortage { resource: resource.to_owned(), requested, used, capacity })
         };
         wanted.into_iter().filter_map(short).collect()
     }
@@ -94,7 +94,7 @@ impl<'w> NodeInfo<'w> {
     pub(super) fn least_allocated(&self, pod: &Pod) -> i64 {
         let asked = requests(pod);
         let free = ["cpu", "memory"].map(|resource| {
-            let of = |amounts: &Amounts| amounts.get(resource).copied().unwrap_or(0);
+            let of = |amounts: &Amounts<'_>| amounts.get(resource).copied().unwrap_or(0);
             let all = of(&self.allocatable);
             let taken = of(&self.requested).saturating_add(of(&asked));
             if all <= 0 {
@@ -141,7 +141,7 @@ pub(crate) fn ports_on_host(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
 
 /// What a pod asks for: all containers and sidecars together, or the greediest init container with the
 /// sidecars that were started before it, whichever is more; and the overhead (`resourcehelper.PodRequests`).
-pub(super) fn requests(pod: &Pod) -> Amounts {
+pub(super) fn requests(pod: &Pod) -> Amounts<'_> {
     let Some(spec) = spec(pod) else { return Amounts::new() };
     let mut running = Amounts::new();
     for container in &spec.containers {
@@ -162,30 +162,30 @@ pub(super) fn requests(pod: &Pod) -> Amounts {
     }
     add(&mut running, sidecars);
     at_least(&mut running, &at_start);
-    let overhead = spec.overhead.iter().flatten().map(|(k, v)| (k.clone(), parse(k, &v.0)));
+    let overhead = spec.overhead.iter().flatten().map(|(k, v)| (k.as_str(), parse(k, &v.0)));
     add(&mut running, overhead.collect());
     running
 }
 
-fn container_requests(container: &Container) -> Amounts {
+fn container_requests(container: &Container) -> Amounts<'_> {
     let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     requests
         .into_iter()
         .flatten()
-        .map(|(resource, amount)| (resource.clone(), parse(resource, &amount.0)))
+        .map(|(resource, amount)| (resource.as_str(), parse(resource, &amount.0)))
         .collect()
 }
 
-fn add(to: &mut Amounts, more: Amounts) {
+fn add<'w>(to: &mut Amounts<'w>, more: Amounts<'w>) {
     for (resource, amount) in more {
         let sum = to.entry(resource).or_default();
         *sum = sum.saturating_add(amount);
     }
 }
 
-fn at_least(to: &mut Amounts, least: &Amounts) {
+fn at_least<'w>(to: &mut Amounts<'w>, least: &Amounts<'w>) {
     for (resource, amount) in least {
-        let held = to.entry(resource.clone()).or_default();
+        let held = to.entry(resource).or_default();
         *held = (*held).max(*amount);
     }
 }

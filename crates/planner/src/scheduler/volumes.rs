@@ -1,5 +1,7 @@
 //! What a pod's claims say about where it can run (`volumebinding`).
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use serde_json::json;
 
@@ -138,14 +140,19 @@ pub(super) fn do_plan_placed_pods(world: &World, plan: &mut Plan) {
             && annotation(&claim.metadata, SELECTED_NODE).is_none()
             && waits_for_consumer(world, claim)
     });
+    let mut unknowing = unknowing.peekable();
+    if unknowing.peek().is_none() {
+        return;
+    }
+    let mut nodes: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for pod in world.pods.iter().filter(|pod| !is_terminal(pod)) {
+        let Some(node) = node_name(pod) else { continue };
+        for mounted in claim_names(pod) {
+            nodes.entry((namespace(&pod.metadata), mounted)).or_insert(node);
+        }
+    }
     for claim in unknowing {
-        let mut pods = world.pods.in_namespace(namespace(&claim.metadata));
-        let placed = pods.find(|pod| {
-            node_name(pod).is_some()
-                && !is_terminal(pod)
-                && claim_names(pod).any(|mounted| mounted == name(&claim.metadata))
-        });
-        if let Some(node) = placed.and_then(|pod| node_name(pod)) {
+        if let Some(node) = nodes.get(&(namespace(&claim.metadata), name(&claim.metadata))) {
             let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
             plan.actions.push(guarded_patch(&**claim, patch));
         }

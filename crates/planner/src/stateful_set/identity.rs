@@ -27,8 +27,14 @@ pub fn pod_name(set: &StatefulSet, ordinal: i64) -> String {
 /// The set's name and the ordinal that a pod's name tells of. `None` for names that no set gives (`web-01`).
 pub fn parent_and_ordinal(pod_name: &str) -> Option<(&str, i64)> {
     let (parent, digits) = pod_name.rsplit_once('-')?;
-    let ordinal: i64 = digits.parse().ok()?;
-    (ordinal >= 0 && ordinal.to_string() == digits && !parent.is_empty()).then_some((parent, ordinal))
+    let ordinal = as_ordinal(digits)?;
+    (!parent.is_empty()).then_some((parent, ordinal))
+}
+
+/// The number that is written like this, without a sign or leading zeros.
+fn as_ordinal(digits: &str) -> Option<i64> {
+    let is_plain = digits == "0" || !digits.starts_with('0');
+    if is_plain && digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
 /// The ordinal of a pod that the set could have made, by its name.
@@ -87,11 +93,32 @@ pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &
 pub(super) fn identity_matches(pod: &Pod, ordinal: i64) -> bool {
     let meta = &pod.metadata;
     label(meta, POD_NAME_LABEL) == meta.name.as_deref()
-        && label(meta, POD_INDEX_LABEL) == Some(ordinal.to_string().as_str())
+        && label(meta, POD_INDEX_LABEL).and_then(as_ordinal) == Some(ordinal)
 }
 
 /// Puts the labels right that name the pod.
 pub(super) fn repair_identity(pod: &Pod, ordinal: i64) -> Action {
     let labels = json!({POD_NAME_LABEL: pod.metadata.name, POD_INDEX_LABEL: ordinal.to_string()});
     guarded_patch(pod, json!({"metadata": {"labels": labels}}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_a_set_gives_tell_an_ordinal() {
+        let check =
+            |name: &str, expect: Option<(&str, i64)>| assert_eq!(parent_and_ordinal(name), expect, "{name}");
+        check("web-0", Some(("web", 0)));
+        check("my-web-17", Some(("my-web", 17)));
+        check("web-9223372036854775807", Some(("web", i64::MAX)));
+        for name in
+            ["web", "web-", "web-01", "web-00", "web-+1", "web--", "-1", "web-1a", "web-9223372036854775808"]
+        {
+            check(name, None);
+        }
+        // The sign belongs to the name.
+        check("web--1", Some(("web-", 1)));
+    }
 }
