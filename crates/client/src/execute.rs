@@ -1,18 +1,26 @@
 //! Carries out the actions of a plan through the API.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use apimachinery::meta::ObjectExt;
+use futures::{StreamExt, TryFutureExt, future, stream};
 use http::Method;
 use kube::Client;
 use planner::plan::CREATED_NAME;
 use planner::{Action, ObjectRef, Plan};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::head::Head;
 use crate::informers::Informers;
 use crate::paths::{Part, collection_path, object_path};
 use crate::recorder::Recorder;
-use crate::request::send_json;
+use crate::request::send_for;
+
+/// Writes of one plan that are under way at the same time. The store commits what waits for it together, so a plan
+/// of many takes as many commits fewer.
+const TOGETHER: usize = 32;
 
 /// Why an action was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -70,41 +78,58 @@ impl Executor {
         Self { client, informers, recorder }
     }
 
-    /// Carries out a whole plan in order.
+    /// Carries out a whole plan in order. Writes that need not wait for each other ([`go_together`]) are under way
+    /// at the same time.
     ///
     /// # Errors
     /// The first failure. It stops what comes after it, unless the plan's actions are independent.
     pub async fn execute(&self, plan: &Plan) -> Result<(), ExecuteError> {
         let mut first = Ok(());
         // Events follow the write they speak of: what became of it decides how they are told.
-        let mut failed: Option<ExecuteError> = None;
-        let mut created = String::new();
-        for action in &plan.actions {
-            if let (Some(error), Action::Record { .. }) = (&failed, action) {
-                self.tell_failure(action, error).await?;
-                continue;
-            }
-            if let Some(error) = failed.take() {
-                first = first.and(Err(error));
-                if !plan.independent {
+        let steps: Vec<&[Action]> =
+            plan.actions.chunk_by(|_, next| matches!(next, Action::Record { .. })).collect();
+        for wave in steps.chunk_by(|one, next| go_together(plan, &one[0], &next[0])) {
+            // Where a failure stops the rest, one goes ahead to see (upstream: `slowStartBatch`).
+            let (ahead, rest) = wave.split_at(usize::from(!plan.independent));
+            for steps in [ahead, rest] {
+                first = first.and(self.steps(steps, plan.independent).await);
+                if first.is_err() && !plan.independent {
                     return first;
                 }
             }
-            failed = match action {
-                Action::Create(object) => self.create(object).await.map(|name| created = name).err(),
-                Action::Record { about, event_type, reason, message, .. } => {
-                    self.recorder.record(
-                        about,
-                        *event_type,
-                        reason,
-                        &message.replace(CREATED_NAME, &created),
-                    );
-                    None
-                }
-                _ => self.act(action).await.err(),
-            };
         }
-        first.and(failed.map_or(Ok(()), Err))
+        first
+    }
+
+    /// Carries out steps together; answers the first failure. Unless they are `independent`, none is begun after it.
+    async fn steps(&self, steps: &[&[Action]], independent: bool) -> Result<(), ExecuteError> {
+        let stopped = AtomicBool::new(false);
+        let outcomes = stream::iter(steps)
+            .take_while(|_| future::ready(independent || !stopped.load(Ordering::Relaxed)))
+            .map(|step| self.step(step).inspect_err(|_| stopped.store(true, Ordering::Relaxed)))
+            .buffered(TOGETHER);
+        outcomes.fold(Ok(()), |all, one| future::ready(all.and(one))).await
+    }
+
+    /// One write, and the events that speak of it.
+    async fn step(&self, step: &[Action]) -> Result<(), ExecuteError> {
+        let Some((write, events)) = step.split_first() else { return Ok(()) };
+        let mut created = String::new();
+        let outcome = match write {
+            Action::Create(object) => self.create(object).await.map(|name| created = name),
+            _ => self.act(write).await,
+        };
+        for event in events {
+            match (&outcome, event) {
+                (Err(error), _) => self.tell_failure(event, error).await?,
+                (Ok(()), Action::Record { about, event_type, reason, message, .. }) => {
+                    let message = message.replace(CREATED_NAME, &created);
+                    self.recorder.record(about, *event_type, reason, &message);
+                }
+                (Ok(()), _) => {}
+            }
+        }
+        outcome
     }
 
     async fn tell_failure(&self, event: &Action, error: &ExecuteError) -> Result<(), ExecuteError> {
@@ -162,9 +187,8 @@ impl Executor {
         let target = reference(object);
         let path = collection_path(&target.api_version, &target.kind, &target.namespace);
         let answer = self.ask("create", &target, Method::POST, path, object).await?;
-        let name = answer.name().to_owned();
-        self.informers.observe(answer);
-        Ok(name)
+        self.informers.observe(&answer);
+        Ok(Head::of(&answer).name().to_owned())
     }
 
     async fn expect_gone(&self, target: &ObjectRef) -> Result<(), ExecuteError> {
@@ -182,9 +206,8 @@ impl Executor {
         let path = object_path(target, Part::Whole);
         match self.ask("look for", target, Method::GET, path, &Value::Null).await {
             Ok(object) => {
-                let uid = object.uid().to_owned();
-                self.informers.observe(object);
-                Ok(Some(uid))
+                self.informers.observe(&object);
+                Ok(Some(Head::of(&object).uid().to_owned()))
             }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
@@ -216,7 +239,7 @@ impl Executor {
         body: &Value,
     ) -> Result<(), ExecuteError> {
         let answer = self.ask(doing, target, method, path, body).await?;
-        self.informers.observe(answer);
+        self.informers.observe(&answer);
         Ok(())
     }
 
@@ -227,14 +250,25 @@ impl Executor {
         method: Method,
         path: Option<String>,
         body: &Value,
-    ) -> Result<Value, ExecuteError> {
+    ) -> Result<Box<RawValue>, ExecuteError> {
         let path = path.ok_or_else(|| unknown_kind(target))?;
         let failed = |source| ExecuteError::Api {
             doing,
             what: format!("{} {}/{}", target.kind, target.namespace, target.name),
             source,
         };
-        send_json(&self.client, method, &path, body).await.map_err(failed)
+        send_for(&self.client, method, &path, body).await.map_err(failed)
+    }
+}
+
+/// Whether two actions that stand next to each other may be under way at the same time: objects of one kind that are
+/// made, and, where the plan says that nothing in it depends on anything else, pods that are bound. Deletions keep
+/// their order: it is what an ordered set promises.
+fn go_together(plan: &Plan, one: &Action, next: &Action) -> bool {
+    match (one, next) {
+        (Action::Create(one), Action::Create(next)) => one["kind"] == next["kind"],
+        (Action::Bind { .. }, Action::Bind { .. }) => plan.independent,
+        _ => false,
     }
 }
 

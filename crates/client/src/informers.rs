@@ -12,11 +12,13 @@ use http::{Method, Request};
 use kube::Client;
 use kube::core::WatchEvent;
 use planner::world::KindName;
-use planner::{Change, World};
+use planner::{Change, Object, World};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::head::Head;
 use crate::paths::collection_path;
 use crate::request::send_json;
 
@@ -79,10 +81,17 @@ impl Informers {
     }
 
     /// Takes the answer to a write into the world, so that nobody plans on something older than it.
-    pub fn observe(&self, object: Value) {
-        let Some(kind) = kind_of(&object) else { return };
-        let taken = self.change(|world| world.observe(kind, object).map(Vec::from_iter));
-        taken.unwrap_or_else(|error| tracing::warn!("answer of a write: {error}"));
+    pub fn observe(&self, object: &RawValue) {
+        let head = Head::of(object);
+        let Some(kind) = head.known_kind() else { return };
+        if self.world().has_observed(kind, &head.key(), head.revision().unwrap_or(0)) {
+            return;
+        }
+        match read(kind, object) {
+            Ok(Some(object)) => self.change(|world| world.observe_object(object).into_iter().collect()),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("answer of a write: {error}"),
+        }
     }
 
     /// Lists and watches every kind of [`World::KINDS`] until `shutdown` resolves.
@@ -127,9 +136,8 @@ impl Informers {
             for error in unreadable {
                 passed_over(kind, &error);
             }
-            Ok(changes)
-        })
-        .map_err(kube::Error::SerdeError)?;
+            changes
+        });
         Ok(revision)
     }
 
@@ -157,19 +165,32 @@ impl Informers {
             "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={reached}"
         );
         let request = Request::get(query).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        let mut events = self.client.request_events::<Value>(request).await?.boxed();
+        // Events are read in two steps, for which their type must come first: upstream's servers write it so.
+        let mut events = self.client.request_events::<Box<RawValue>>(request).await?.boxed();
         while let Some(event) = events.try_next().await? {
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    *reached = revision_of(&object).unwrap_or(*reached);
-                    let taken = self.change(|world| world.apply(kind, object).map(Vec::from_iter));
-                    taken.unwrap_or_else(|error| passed_over(kind, &error));
+                    let head = Head::of(&object);
+                    let revision = head.revision();
+                    *reached = revision.unwrap_or(*reached);
+                    // Most of it was an answer to a write of our own.
+                    if self.write().has_heard(kind, &head.key(), revision.unwrap_or(0)) {
+                        continue;
+                    }
+                    match read(kind, &object) {
+                        Ok(object) => self.change(|world| {
+                            object.and_then(|object| world.apply_object(object)).into_iter().collect()
+                        }),
+                        Err(error) => passed_over(kind, &error),
+                    }
                 }
                 WatchEvent::Deleted(object) => {
-                    *reached = revision_of(&object).unwrap_or(*reached);
+                    *reached = Head::of(&object).revision().unwrap_or(*reached);
                     // One that cannot be read is found missing by the next list.
-                    self.change(|world| world.remove(kind, object).map(Vec::from_iter))
-                        .map_err(kube::Error::SerdeError)?;
+                    let gone = read(kind, &object).map_err(kube::Error::SerdeError)?;
+                    self.change(|world| {
+                        gone.and_then(|gone| world.remove_object(&gone)).into_iter().collect()
+                    });
                 }
                 WatchEvent::Bookmark(bookmark) => {
                     *reached = bookmark.metadata.resource_version.parse().unwrap_or(*reached);
@@ -181,12 +202,9 @@ impl Informers {
     }
 
     /// Changes the world and tells the listeners.
-    fn change(
-        &self,
-        take: impl FnOnce(&mut World) -> Result<Vec<Change>, serde_json::Error>,
-    ) -> Result<(), serde_json::Error> {
+    fn change(&self, take: impl FnOnce(&mut World) -> Vec<Change>) {
         let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = take(&mut self.write())?;
+        let changes = take(&mut self.write());
         let world = self.world();
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
         for change in &changes {
@@ -198,12 +216,16 @@ impl Informers {
                 }
             }
         }
-        Ok(())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, World> {
         self.world.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads an object outside the world, which others wait for.
+fn read(kind: KindName, object: &RawValue) -> Result<Option<Object>, serde_json::Error> {
+    Object::read(kind, &mut serde_json::Deserializer::from_str(object.get()))
 }
 
 /// Grows with every failure in a row.
@@ -228,13 +250,4 @@ impl Pause {
 
 fn passed_over(kind: KindName, error: &serde_json::Error) {
     tracing::warn!(kind = kind.1, "passing over an object that is not what its kind says: {error}");
-}
-
-fn kind_of(object: &Value) -> Option<KindName> {
-    let (api_version, kind) = (object["apiVersion"].as_str()?, object["kind"].as_str()?);
-    World::KINDS.iter().copied().find(|known| *known == (api_version, kind))
-}
-
-fn revision_of(object: &Value) -> Option<u64> {
-    object["metadata"]["resourceVersion"].as_str()?.parse().ok()
 }

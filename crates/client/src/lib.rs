@@ -6,6 +6,7 @@
 //! socket) and against somebody else's cluster.
 
 mod execute;
+mod head;
 mod informers;
 mod paths;
 mod recorder;

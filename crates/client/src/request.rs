@@ -2,6 +2,7 @@
 
 use http::{Method, Request};
 use kube::Client;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Sends `body` (nothing when it is null) and returns what the API answers. A PATCH is a JSON merge patch
@@ -15,6 +16,16 @@ pub async fn send_json(
     path: &str,
     body: &Value,
 ) -> Result<Value, kube::Error> {
+    send_for(client, method, path, body).await
+}
+
+/// The same, for an answer that is read as something else.
+pub(crate) async fn send_for<T: DeserializeOwned>(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> Result<T, kube::Error> {
     let content_type =
         if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
     let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };

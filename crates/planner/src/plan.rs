@@ -31,7 +31,8 @@ pub enum EventType {
     Warning,
 }
 
-/// A write to make through the API. Actions of a plan are carried out in order.
+/// A write to make through the API. Actions of a plan are carried out in order; only objects of one kind that are made
+/// one after the other, and bindings of an independent plan, may be under way at the same time.
 ///
 /// Whatever acts on an existing object carries its uid or resourceVersion, so that a plan made from a stale
 /// snapshot is refused by the API and not obeyed.

@@ -1,8 +1,13 @@
 //! What becomes of a plan.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use client::{ExecuteError, Executor, Informers, Recorder};
 use planner::{Action, EventType, ObjectRef, Plan};
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 use crate::fake::{Asked, Fake, clock, pod, refusal};
 
@@ -57,6 +62,29 @@ async fn a_refused_write_ends_the_plan_and_is_told_as_a_failure() {
     let told = brief(&api.next().await);
     assert!(told.starts_with("FailedCreate create Pod db-0 in StatefulSet db failed error: "), "{told}");
     assert_eq!(api.rest().await, [], "nothing comes after it");
+}
+
+#[tokio::test]
+async fn objects_of_one_kind_are_made_together_once_the_first_is_taken() {
+    // The first is answered at once, the others only when they all have come.
+    let meeting = Arc::new((AtomicUsize::new(0), Barrier::new(2)));
+    let seen = Arc::clone(&meeting);
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let meeting = Arc::clone(&seen);
+        async move {
+            if request.uri().path().ends_with("/pods") && meeting.0.fetch_add(1, Ordering::Relaxed) > 0 {
+                meeting.1.wait().await;
+            }
+            let made = pod("db", 1).to_string();
+            Ok::<_, Infallible>(http::Response::new(http_body_util::Full::new(bytes::Bytes::from(made))))
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    let recorder = Recorder::new(client.clone(), "test-controller", "here", clock());
+    let executor = Executor::new(client.clone(), Informers::new(client), recorder);
+    let plan = Plan { actions: [create("db-0"), create("db-1"), create("db-2")].concat(), ..Plan::default() };
+    executor.execute(&plan).await.expect("all are taken");
+    assert_eq!(meeting.0.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

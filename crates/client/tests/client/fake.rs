@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc as queue;
 
@@ -43,7 +44,8 @@ pub(crate) struct Watch(mpsc::UnboundedSender<Result<http_body::Frame<Bytes>, In
 
 impl Watch {
     pub(crate) fn tell(&self, kind: &str, object: &Value) {
-        let line = format!("{}\n", json!({"type": kind, "object": object}));
+        // The type first, as every server writes it.
+        let line = format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
         self.0.unbounded_send(Ok(http_body::Frame::data(line.into()))).expect("somebody watches");
     }
 }
@@ -149,4 +151,9 @@ pub(crate) fn pod(name: &str, revision: u64) -> Value {
             "resourceVersion": revision.to_string(),
         },
     })
+}
+
+/// An object as it came over the wire.
+pub(crate) fn raw(object: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(object).expect("JSON")
 }

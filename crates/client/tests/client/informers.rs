@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::fake::{Fake, list, pod};
+use crate::fake::{Fake, list, pod, raw};
 
 /// Informers that run, and what a listener hears of pods: `+ db-0 7`, `- db-0`.
 fn start(api: &Fake) -> (Arc<Informers>, UnboundedReceiver<String>) {
@@ -135,7 +135,7 @@ async fn listeners_hear_of_changes_in_the_order_in_which_the_world_took_them() {
             scope.spawn(|| {
                 for _ in 0..2000 {
                     let revision = next.fetch_add(1, Ordering::SeqCst);
-                    informers.observe(pod("db-0", revision));
+                    informers.observe(&raw(&pod("db-0", revision)));
                 }
             });
         }
@@ -150,8 +150,8 @@ async fn an_answer_that_is_no_object_of_the_world_changes_nothing() {
     let (informers, mut heard) = start(&api);
     informers.synced().await;
     for answer in [json!({"kind": "Status", "apiVersion": "v1"}), Value::Null] {
-        informers.observe(answer);
+        informers.observe(&raw(&answer));
     }
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     assert_eq!(heard.recv().await.unwrap(), "+ db-0 8");
 }

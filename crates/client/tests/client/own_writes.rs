@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use client::Informers;
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Watch, list, pod};
+use crate::fake::{Fake, Watch, list, pod, raw};
 
 /// Informers that have listed no pods at revision 5, and watch; `later` is what the next list says.
 async fn watching(later: Value) -> (Arc<Informers>, Fake, Watch) {
@@ -49,7 +49,7 @@ async fn listed_anew(api: &mut Fake, lost: &Watch) {
 #[tokio::test(start_paused = true)]
 async fn a_late_watch_does_not_take_the_world_back() {
     let (informers, _api, watch) = watching(Value::Null).await;
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     watch.tell("ADDED", &pod("db-0", 6));
     watch.tell("MODIFIED", &pod("db-0", 7));
     heard(&informers, &watch, 9).await;
@@ -60,7 +60,7 @@ async fn a_late_watch_does_not_take_the_world_back() {
 async fn what_was_made_here_is_not_taken_for_gone_because_an_older_list_lacks_it() {
     let (informers, mut api, watch) = watching(list(6, &[])).await;
     let later = api.next_watch();
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     listed_anew(&mut api, &watch).await;
     assert_eq!(held(&informers, "db-0").as_deref(), Some("8"));
     // The watch goes on from the list, and tells what became of it.
@@ -73,7 +73,7 @@ async fn what_was_made_here_is_not_taken_for_gone_because_an_older_list_lacks_it
 #[tokio::test(start_paused = true)]
 async fn an_older_list_does_not_bring_an_older_version_back() {
     let (informers, mut api, watch) = watching(list(7, &[pod("db-0", 6)])).await;
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     listed_anew(&mut api, &watch).await;
     assert_eq!(held(&informers, "db-0").as_deref(), Some("8"));
 }
@@ -85,7 +85,7 @@ async fn a_deletion_that_was_asked_for_here_is_known_before_the_watch_tells() {
     heard(&informers, &watch, 7).await;
     let mut terminating = pod("db-0", 8);
     terminating["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-    informers.observe(terminating);
+    informers.observe(&raw(&terminating));
     let is_terminating = || {
         let world = informers.world();
         world.pods.get("default", "db-0").is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
@@ -101,12 +101,12 @@ async fn a_deletion_that_was_asked_for_here_is_known_before_the_watch_tells() {
 async fn the_answer_of_a_removal_does_not_outlive_what_the_watch_tells_of_it() {
     let (informers, _api, watch) = watching(Value::Null).await;
     // The answer shows the object as it went, with the revision at which it went.
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     watch.tell("DELETED", &pod("db-0", 8));
     heard(&informers, &watch, 9).await;
     assert_eq!(held(&informers, "db-0"), None);
     // And when the watch was first.
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     assert_eq!(held(&informers, "db-0"), None);
 }
 
@@ -116,6 +116,6 @@ async fn a_late_answer_does_not_bring_back_what_a_list_has_found_gone() {
     watch.tell("ADDED", &pod("db-0", 6));
     heard(&informers, &watch, 7).await;
     listed_anew(&mut api, &watch).await;
-    informers.observe(pod("db-0", 8));
+    informers.observe(&raw(&pod("db-0", 8)));
     assert_eq!(held(&informers, "db-0"), None);
 }

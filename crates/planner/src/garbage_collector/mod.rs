@@ -97,10 +97,7 @@ fn find_owner(world: &World, dependent: &ObjectMeta, owner: &OwnerReference) -> 
 
 /// The objects that name this one as an owner. Cluster-scoped owners can have them anywhere.
 fn dependents(world: &World, owner: &ObjectMeta) -> Vec<Object> {
-    let ns = namespace(owner);
-    let mut found = if ns.is_empty() { world.objects() } else { world.objects_in(ns) };
-    found.retain(|object| owners(object.metadata()).iter().any(|o| o.uid == uid(owner)));
-    found
+    world.select(namespace(owner), |meta| owners(meta).iter().any(|o| o.uid == uid(owner)))
 }
 
 /// Takes the owner off its dependents, then lets it go.
