@@ -9,9 +9,9 @@ use futures::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use crate::ask::ask;
 use crate::daemon::{Daemon, Place};
 use crate::fake_nodes::FakeNodes;
 use crate::report::{Goal, Report, Unit};
@@ -63,11 +63,11 @@ pub(crate) async fn measure(place: &Place, report: &mut Report) -> Result<()> {
 async fn make_pods(client: &Client) -> Result<()> {
     for namespace in ["few", "many"] {
         let object = json!({"metadata": {"name": namespace}});
-        send(client, "POST", "/api/v1/namespaces", &object).await?;
+        ask(client, "POST", "/api/v1/namespaces", &object).await?;
     }
     let making = (0..ALL).map(|i| async move {
         let namespace = if i < FEW { "few" } else { "many" };
-        send(client, "POST", &format!("/api/v1/namespaces/{namespace}/pods"), &pod(i)).await
+        anyhow::Ok(ask(client, "POST", &format!("/api/v1/namespaces/{namespace}/pods"), &pod(i)).await?)
     });
     futures::stream::iter(making).buffer_unordered(MAKERS).try_collect::<Vec<()>>().await?;
     // The last answer of a node: every pod runs.
@@ -121,7 +121,7 @@ async fn watchers(daemon: &Daemon, report: &mut Report) -> Result<()> {
     let client = daemon.client().await?;
     let maps = "/api/v1/namespaces/default/configmaps";
     let object = json!({"metadata": {"name": "news"}, "data": {"k": "v".repeat(200)}});
-    send(&client, "POST", maps, &object).await?;
+    ask(&client, "POST", maps, &object).await?;
     let before = proportional(daemon.pid()?)?;
     let watch = format!("{maps}?watch=true&fieldSelector=metadata.name%3Dnews");
     let opening = (0..WATCHERS).map(|_| async {
@@ -138,7 +138,7 @@ async fn watchers(daemon: &Daemon, report: &mut Report) -> Result<()> {
         open.into_iter().map(|mut body| async move { heard(&mut body, CHANGES).await }).collect();
     let telling = (0..CHANGES).map(|i| {
         let (client, patch) = (&client, json!({"data": {"i": i.to_string()}}));
-        async move { send(client, "PATCH", &format!("{maps}/news"), &patch).await }
+        async move { anyhow::Ok(ask(client, "PATCH", &format!("{maps}/news"), &patch).await?) }
     });
     let telling = futures::stream::iter(telling).buffer_unordered(CHANGERS).try_collect::<Vec<()>>();
     futures::try_join!(telling, hearing.try_collect::<Vec<()>>())?;
@@ -176,11 +176,4 @@ async fn open(client: &Client, path: &str) -> Result<Body> {
     let answer = client.send(http::Request::get(path).body(Body::empty())?).await?;
     anyhow::ensure!(answer.status().is_success(), "GET {path}: {}", answer.status());
     Ok(answer.into_body())
-}
-
-async fn send(client: &Client, verb: &str, path: &str, body: &Value) -> Result<()> {
-    let content = if verb == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-    let request = http::Request::builder().method(verb).uri(path).header("content-type", content);
-    let answer = client.request::<IgnoredAny>(request.body(serde_json::to_vec(body)?)?).await;
-    answer.map(drop).with_context(|| format!("{verb} {path}"))
 }

@@ -16,10 +16,10 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use kube::core::WatchEvent;
 use kube::{Client, Config};
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::ask::ask;
 use crate::daemon::Daemon;
 use crate::seen::{Seen, watch_pods};
 
@@ -184,11 +184,9 @@ impl Nodes {
 
     /// Asks the API for something. What is gone, or has been replaced, needs no answer any more.
     async fn send(&self, verb: &str, path: &str, body: &Value) -> Result<()> {
-        let content = if verb == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let request = http::Request::builder().method(verb).uri(path).header("content-type", content);
-        match self.client.request::<IgnoredAny>(request.body(serde_json::to_vec(body)?)?).await {
+        match ask(&self.client, verb, path, body).await {
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            other => other.map(drop).with_context(|| format!("{verb} {path}")),
+            other => other.with_context(|| format!("{verb} {path}")),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! name.
 
 mod api;
+mod ask;
 mod crowd;
 mod daemon;
 mod fake_nodes;
