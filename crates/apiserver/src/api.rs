@@ -25,6 +25,7 @@ use store::Store;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::attributes::Lately;
 use crate::authn::{self, TokenKey};
 use crate::authz::{self, PolicyCache, RequestInfo};
 use crate::codec;
@@ -88,6 +89,7 @@ pub struct ApiServer {
 struct Inner {
     config: Config,
     admission: Mutex<()>,
+    lately: Arc<Lately>,
     policy: PolicyCache,
     shutdown: CancellationToken,
     queue: FairQueue,
@@ -120,6 +122,7 @@ impl ApiServer {
         let inner = Inner {
             config,
             admission: Mutex::new(()),
+            lately: Arc::default(),
             policy: PolicyCache::default(),
             shutdown: CancellationToken::new(),
             queue: FairQueue::new(),
@@ -268,6 +271,11 @@ impl ApiServer {
         // Most of what handlers do is done without a pause. Here others get in between.
         tokio::task::yield_now().await;
         Ok(Some(seat))
+    }
+
+    /// What watches have looked at last.
+    pub(crate) fn lately(&self) -> &Arc<Lately> {
+        &self.inner.lately
     }
 
     pub(crate) fn token_key(&self) -> &TokenKey {

@@ -9,6 +9,7 @@
 //! [`ApiServer::serve`] puts it on a TLS listener.
 
 mod api;
+mod attributes;
 mod authn;
 mod authz;
 mod bind;

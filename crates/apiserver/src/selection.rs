@@ -1,16 +1,15 @@
 //! Which objects a list or a watch is about: label and field selectors.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use apimachinery::{fields, labels};
 use registry::{Kind, Version};
-use serde::Deserialize;
 use serde_json::Value;
+use store::Versioned;
 
 use crate::api::Request;
+use crate::attributes::{Attributes, Lately};
 use crate::route::Target;
 
 /// What an object must satisfy to be shown.
@@ -20,23 +19,7 @@ pub(crate) struct Selection {
     fields: Option<fields::Selector>,
     /// Whether a field besides the name and the namespace is asked for: then the whole object is read.
     deep: bool,
-}
-
-/// As much of an object as most selectors look at.
-#[derive(Deserialize)]
-struct Shallow<'a> {
-    #[serde(borrow)]
-    metadata: ShallowMeta<'a>,
-}
-
-#[derive(Deserialize)]
-struct ShallowMeta<'a> {
-    #[serde(borrow, default)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    namespace: Cow<'a, str>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
+    lately: Option<Arc<Lately>>,
 }
 
 /// Upstream's kinds with fields of their own say it in other words than those without
@@ -80,7 +63,7 @@ impl Selection {
                 deep = true;
             }
         }
-        Ok(Self { kind, labels, fields, deep })
+        Ok(Self { kind, labels, fields, deep, lately: None })
     }
 
     /// Whether every object is shown.
@@ -93,41 +76,33 @@ impl Selection {
         self.fields.as_ref()?.required("metadata.name")
     }
 
+    /// For a watch: what others have just looked at is not read again.
+    pub(crate) fn remembering(self, lately: &Arc<Lately>) -> Self {
+        Self { lately: Some(Arc::clone(lately)), ..self }
+    }
+
     /// Whether the stored object is shown.
     pub(crate) fn matches(&self, bytes: &[u8]) -> Result<bool, Status> {
         if self.is_everything() {
             return Ok(true);
         }
-        let broken = |e: serde_json::Error| {
-            Status::internal(format!("the store holds an object that is no JSON: {e}"))
-        };
-        if self.deep {
-            let object: Value = serde_json::from_slice(bytes).map_err(broken)?;
-            let found = self.kind.strategy.selectable_fields(&object);
-            let value_of = |field: &str| match field {
-                "metadata.name" => object.name(),
-                "metadata.namespace" => object.namespace(),
-                _ => found.iter().find(|(f, _)| *f == field).map(|(_, v)| v.as_str()).unwrap_or_default(),
-            };
-            let shown = self.fields.as_ref().is_none_or(|f| f.matches(value_of));
-            return Ok(shown && self.labels_match_object(&object));
-        }
-        let shallow: Shallow<'_> = serde_json::from_slice(bytes).map_err(broken)?;
-        let meta = &shallow.metadata;
-        let value_of = |field: &str| if field == "metadata.name" { &*meta.name } else { &*meta.namespace };
-        let shown = self.fields.as_ref().is_none_or(|f| f.matches(value_of));
-        Ok(shown && self.labels.as_ref().is_none_or(|l| l.matches(&meta.labels)))
+        Ok(self.admits(&Attributes::read(self.kind, bytes, self.deep)?))
     }
 
-    fn labels_match_object(&self, object: &Value) -> bool {
-        let Some(selector) = &self.labels else { return true };
-        let labels: BTreeMap<String, String> = object
-            .meta_map("labels")
-            .into_iter()
-            .flatten()
-            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-            .collect();
-        selector.matches(&labels)
+    /// The same for one that a watch has told of.
+    pub(crate) fn shows(&self, told: &Versioned) -> Result<bool, Status> {
+        match &self.lately {
+            Some(lately) if !self.is_everything() => {
+                let attributes = lately.attributes(self.kind, told, self.deep)?;
+                Ok(self.admits(&attributes))
+            }
+            _ => self.matches(&told.value),
+        }
+    }
+
+    fn admits(&self, attributes: &Attributes) -> bool {
+        self.fields.as_ref().is_none_or(|fields| fields.matches(|field| attributes.field(field)))
+            && self.labels.as_ref().is_none_or(|labels| labels.matches(&attributes.labels))
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn watch(api: &ApiServer, mut request: Request, target: &Target
     }
     let renderer = super::renderer(&request, target, Shown::Watch)?;
     let options = WatchOptions::from_query(target.kind, &request.query)?;
-    let selection = Selection::from_request(&request, target)?;
+    let selection = Selection::from_request(&request, target)?.remembering(api.lately());
     let place = WatchPlace::take(api.watches(), &request.origin, &request.user.name)?;
     let socket = socket::Handshake::from_request(&mut request)?;
     let (initial, revision) = begin(api, &options.start, target, &selection).await?;

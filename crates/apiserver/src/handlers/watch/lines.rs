@@ -28,7 +28,7 @@ impl Lines {
     /// gone, one that enters it is new.
     pub(super) fn event(&mut self, out: &mut Vec<u8>, event: &Event) -> Result<(), Status> {
         let shown = |side: &Option<store::Versioned>| match side {
-            Some(versioned) => self.selection.matches(&versioned.value),
+            Some(versioned) => self.selection.shows(versioned),
             None => Ok(false),
         };
         let (before, after) = (shown(&event.previous)?, shown(&event.current)?);
