@@ -14,7 +14,7 @@ use apimachinery::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 use registry::rbac::Policy;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attributes::Lately;
 use crate::authn::{self, TokenKey};
 use crate::authz::{self, PolicyCache, RequestInfo};
+use crate::body::RequestBody;
 use crate::codec;
 use crate::fairness::{FairQueue, Seat};
 use crate::finish::Wishes;
@@ -104,6 +105,11 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// A body that is passed on and was not collected, whatever its size. The lock is for nobody: it makes the
+    /// request `Sync`, which a body alone is not.
+    pub(crate) stream: Option<std::sync::Mutex<RequestBody>>,
+    /// As it was asked for.
+    pub(crate) uri: Uri,
     /// The connection, when it can be taken over for a WebSocket.
     pub(crate) upgrade: Option<OnUpgrade>,
     /// The time of day.
@@ -377,6 +383,9 @@ impl ApiServer {
     ) -> Result<Answer, Status> {
         match (part, &request.method) {
             (Subresource::Status, _) => handlers::status::status(self, &request, &target).await,
+            (Subresource::EphemeralContainers, _) => {
+                handlers::status::part(self, &request, &target, Part::EphemeralContainers).await
+            }
             (Subresource::Scale, _) => handlers::scale::scale(self, &request, &target).await,
             (Subresource::Finalize, &Method::PUT) => {
                 handlers::finalize::finalize(self, &request, &target).await
@@ -391,6 +400,13 @@ impl ApiServer {
             (Subresource::Log, &Method::GET) => handlers::log::log(self, &request, &target).await,
             (Subresource::Exec, &Method::GET | &Method::POST) => {
                 handlers::exec::exec(self, request, &target).await
+            }
+            (Subresource::Attach, &Method::GET | &Method::POST) => {
+                handlers::exec::attach(self, request, &target).await
+            }
+            (Subresource::Proxy, _) => handlers::proxy::proxy(self, request, &target).await,
+            (Subresource::PortForward, &Method::GET | &Method::POST) => {
+                handlers::port_forward::port_forward(self, request, &target).await
             }
             _ => Err(Status::method_not_allowed()),
         }
@@ -437,9 +453,13 @@ where
                 Ok(seat) => seat,
                 Err(status) => return respond::refusal(&status),
             };
-            let body = match collect(body).await {
-                Ok(body) => body,
-                Err(status) => return respond::refusal(&status),
+            let (body, stream) = if is_passed_on(&route) {
+                (Bytes::new(), Some(std::sync::Mutex::new(body.map_err(Into::into).boxed_unsync())))
+            } else {
+                match collect(body).await {
+                    Ok(body) => (body, None),
+                    Err(status) => return respond::refusal(&status),
+                }
             };
             let request = Request {
                 method: parts.method,
@@ -447,6 +467,8 @@ where
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 headers: parts.headers,
                 body,
+                stream,
+                uri: parts.uri,
                 upgrade: parts.extensions.remove::<OnUpgrade>(),
                 clock: api.clock().clone(),
                 user,
@@ -482,6 +504,11 @@ async fn admit(
     }
     // Strangers do not learn which paths exist.
     Ok((user, route::parse(path)?))
+}
+
+/// Whether the request is somebody else's to read.
+fn is_passed_on(route: &Route) -> bool {
+    matches!(route, Route::Resource(Target { subresource: Some(Subresource::Proxy), .. }))
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, Status>

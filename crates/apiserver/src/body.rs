@@ -8,6 +8,10 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 
+/// The body of a request that is passed on as it comes.
+pub(crate) type RequestBody =
+    http_body_util::combinators::UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
 /// The body of an answer of the API.
 pub struct Body(Content);
 

@@ -34,13 +34,26 @@ pub(crate) fn choose(pod: &Value, wanted: Option<&str>) -> Result<ContainerRef, 
             return Err(Status::bad_request(message));
         }
     };
-    Ok(ContainerRef {
+    Ok(ContainerRef { container: container.to_owned(), ..pod_ref(pod) })
+}
+
+/// The pod itself: no container.
+pub(crate) fn pod_ref(pod: &Value) -> ContainerRef {
+    ContainerRef {
         node: pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned(),
         namespace: pod.namespace().to_owned(),
-        pod: name.to_owned(),
+        pod: pod.name().to_owned(),
         uid: pod.uid().to_owned(),
-        container: container.to_owned(),
-    })
+        container: String::new(),
+    }
+}
+
+/// The same, unless the pod has no node yet.
+pub(crate) fn on_node(container: ContainerRef) -> Result<ContainerRef, Status> {
+    if container.node.is_empty() {
+        return Err(Status::bad_request(format!("pod {} does not have a host assigned", container.pod)));
+    }
+    Ok(container)
 }
 
 fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {

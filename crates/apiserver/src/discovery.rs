@@ -228,12 +228,15 @@ pub(crate) struct Shown {
 pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
     let own = |kind, verbs| Shown { group: of.group, version: of.version, kind, verbs };
     match part {
-        Subresource::Status => own(of.kind, &["get", "patch", "update"]),
+        Subresource::Status | Subresource::EphemeralContainers => own(of.kind, &["get", "patch", "update"]),
         Subresource::Scale => {
             Shown { group: "autoscaling", version: "v1", kind: "Scale", verbs: &["get", "patch", "update"] }
         }
         Subresource::Log => own(of.kind, &["get"]),
         Subresource::Exec => own("PodExecOptions", &["create", "get"]),
+        Subresource::Attach => own("PodAttachOptions", &["create", "get"]),
+        Subresource::Proxy => own(proxy_options(of.kind), &["create", "delete", "get", "patch", "update"]),
+        Subresource::PortForward => own("PodPortForwardOptions", &["create", "get"]),
         Subresource::Binding => own("Binding", &["create"]),
         Subresource::Eviction => {
             Shown { group: "policy", version: "v1", kind: "Eviction", verbs: &["create"] }
@@ -242,6 +245,15 @@ pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
         Subresource::Token => {
             Shown { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest", verbs: &["create"] }
         }
+    }
+}
+
+/// What a proxy's parameters are called.
+fn proxy_options(kind: &str) -> &'static str {
+    match kind {
+        "Pod" => "PodProxyOptions",
+        "Service" => "ServiceProxyOptions",
+        _ => "NodeProxyOptions",
     }
 }
 

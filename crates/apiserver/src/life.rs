@@ -16,6 +16,8 @@ pub(crate) enum Part {
     Main,
     /// The status, and labels, annotations and finalizers (upstream's status strategies let those through).
     Status,
+    /// `spec.ephemeralContainers` alone.
+    EphemeralContainers,
     /// What the strategy's own function wrote: a binding, a finalize.
     Given,
 }
@@ -56,6 +58,7 @@ pub(crate) fn carry_over(kind: &Kind, part: Part, new: &mut Value, old: &Value) 
         Part::Main if kind.has(Subresource::Status) => copy(new, old, "status"),
         Part::Main | Part::Given => {}
         Part::Status => keep_only_status(new, old),
+        Part::EphemeralContainers => keep_only_ephemeral_containers(new, old),
     }
     let meta = new.meta_mut();
     meta.remove("selfLink");
@@ -110,6 +113,18 @@ fn keep_only_status(new: &mut Value, old: &Value) {
     }
     if let Some(metadata) = metadata {
         new["metadata"] = metadata;
+    }
+}
+
+/// Of the metadata, only which version is meant.
+fn keep_only_ephemeral_containers(new: &mut Value, old: &Value) {
+    const LIST: &str = "ephemeralContainers";
+    let list = new.get_mut("spec").and_then(|spec| spec.get_mut(LIST)).map(Value::take);
+    *new = old.clone();
+    match (list, new.get_mut("spec").and_then(Value::as_object_mut)) {
+        (Some(list), Some(spec)) => drop(spec.insert(LIST.to_owned(), list)),
+        (None, Some(spec)) => drop(spec.remove(LIST)),
+        (_, None) => {}
     }
 }
 

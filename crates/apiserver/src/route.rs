@@ -110,6 +110,8 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, Status>
     let (name, subresource) = match rest {
         [] => ("", None),
         [name] => (*name, None),
+        // Whatever follows is a path of somebody else.
+        [name, "proxy", ..] => (*name, Some(subresource(kind, "proxy")?)),
         [name, part] => (*name, Some(subresource(kind, part)?)),
         _ => return Err(Status::no_such_path()),
     };
@@ -149,6 +151,10 @@ pub(crate) fn path_word(subresource: Subresource) -> &'static str {
         Subresource::Scale => "scale",
         Subresource::Log => "log",
         Subresource::Exec => "exec",
+        Subresource::Attach => "attach",
+        Subresource::PortForward => "portforward",
+        Subresource::Proxy => "proxy",
+        Subresource::EphemeralContainers => "ephemeralcontainers",
         Subresource::Binding => "binding",
         Subresource::Eviction => "eviction",
         Subresource::Finalize => "finalize",
@@ -186,6 +192,8 @@ mod tests {
         check("/api/v1/pods/db-0", "404");
         check("/api/v1/namespaces/default/nodes", "404");
         check("/api/v1/namespaces/default/pods/a/scale", "404");
+        check("/api/v1/namespaces/a/pods/http:p:80/proxy/x/y", "pods ns=a name=http:p:80 sub=proxy");
+        check("/api/v1/namespaces/a/configmaps/x/proxy", "404");
         check("/apis/apps/v2/statefulsets", "404");
         check("/nothing", "404");
     }

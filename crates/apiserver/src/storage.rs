@@ -145,7 +145,7 @@ impl ApiServer {
         for _ in 0..MAX_UPDATE_ATTEMPTS {
             let current = self.read(target).await?;
             let mut old = codec::decode(&current)?;
-            if update.part == Part::Main {
+            if matches!(update.part, Part::Main | Part::EphemeralContainers) {
                 // An older release may have stored it: what has got a default since is not a change.
                 target.kind.strategy.set_defaults(&mut old);
             }
@@ -188,7 +188,7 @@ impl ApiServer {
         }
         let sent = ownership::take(new);
         life::carry_over(kind, part, new, old)?;
-        if part == Part::Main {
+        if matches!(part, Part::Main | Part::EphemeralContainers) {
             kind.strategy.set_defaults(new);
         }
         ownership::keep(target, part, author, sent, new, Some(old), self.clock().now());
@@ -199,6 +199,11 @@ impl ApiServer {
             serialised = self.admit(kind, new, Some(old)).await?;
             errors = kind.strategy.validate(new);
             errors.extend(kind.strategy.validate_update(new, old));
+            life::raise_generation(kind, new, old);
+        }
+        if part == Part::EphemeralContainers {
+            errors = kind.strategy.validate(new);
+            errors.extend(kind.strategy.validate_ephemeral_containers(new, old));
             life::raise_generation(kind, new, old);
         }
         if part == Part::Status {

@@ -20,6 +20,7 @@ mod jsonpath;
 mod manifests;
 mod output;
 mod pods;
+mod remote;
 mod resource;
 mod rollout;
 mod selection;

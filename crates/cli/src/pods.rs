@@ -71,6 +71,12 @@ fn containers(pod: &Value) -> Vec<(String, &'static str)> {
         .collect()
 }
 
+/// What the pod's spec says of a container.
+pub(crate) fn spec_of<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
+    let lists = CONTAINER_LISTS.iter().filter_map(|list| pod["spec"][list].as_array());
+    lists.flatten().find(|container| container["name"] == name)
+}
+
 /// The names of all containers of a pod, in the order that they run.
 pub(crate) fn all_containers(pod: &Value) -> Vec<String> {
     containers(pod).into_iter().map(|(name, _)| name).collect()

@@ -54,6 +54,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) security: Security,
     pub(crate) resources: Resources,
+    /// The runtime's id of the container whose processes it sees, and which see it.
+    pub(crate) joins_processes_of: Option<String>,
     pub(crate) log_path: PathBuf,
     /// Where the container may leave its last words, on the host.
     pub(crate) termination_message: &'a Path,
@@ -111,6 +113,9 @@ pub(crate) fn container_config(parts: Parts<'_>) -> Result<ContainerConfig, Stri
         resources: parts.resources,
         log_path: parts.log_path,
         tty: container.tty.unwrap_or(false),
+        stdin: container.stdin.unwrap_or(false),
+        stdin_once: container.stdin_once.unwrap_or(false),
+        joins_processes_of: parts.joins_processes_of,
         annotations: annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
     })
 }
@@ -164,6 +169,7 @@ mod tests {
                 crate::security::ImageUser::default(),
             )?,
             resources: Resources::default(),
+            joins_processes_of: None,
             log_path: PathBuf::new(),
             termination_message: Path::new(""),
         })

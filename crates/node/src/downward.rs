@@ -1,5 +1,6 @@
 //! The downward API: what a pod may learn about itself (`pkg/fieldpath`, `pkg/api/v1/resource`). Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use apimachinery::quantity::Quantity;
@@ -51,7 +52,7 @@ pub(crate) fn resource(
 ) -> Option<String> {
     let container = match &selector.container_name {
         Some(name) if !name.is_empty() => crate::records::find(pod, name)?,
-        _ => container,
+        _ => Cow::Borrowed(container),
     };
     let (list, resource) = selector.resource.split_once('.')?;
     let resources = container.resources.as_ref();

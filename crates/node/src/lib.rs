@@ -37,11 +37,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Container;
 use planner::pod_actions::{ContainerId, Record, RecordState};
 
-pub use exec::{Exec, ExecRequest};
+pub use exec::{Exec, Input, Output, Streams};
 pub use host::{Config, Parts};
-pub use logs::LogQuery;
+pub use logs::{LogQuery, LogStream};
 pub use worker::{stop_signal, termination_grace_period};
 
 use crate::host::Host;
@@ -88,6 +89,9 @@ pub enum Error {
     /// The container has not run (as often as asked).
     #[error("{0}")]
     NotStarted(String),
+    /// The runtime refused; its sentence says what.
+    #[error("{0}")]
+    Runtime(runtime::Error),
     /// The machine refused.
     #[error("{doing}: {source}")]
     Io {
@@ -162,21 +166,50 @@ impl Node {
     ///
     /// # Errors
     /// When the pod is not here or the container does not run.
-    pub async fn exec(&self, name: &ContainerName, request: ExecRequest) -> Result<Exec, Error> {
+    pub async fn exec(
+        &self,
+        name: &ContainerName,
+        command: Vec<String>,
+        streams: Streams,
+    ) -> Result<Exec, Error> {
         let handle = self.find(name)?;
-        let run = {
-            let records = handle.records();
-            let records = records.borrow();
-            let running = |r: &&Record| r.id.name == name.container && is_running(r);
-            records.iter().find(running).map(|r| r.id.clone())
-        };
-        let run = run.ok_or_else(|| {
-            let (container, pod) = (&name.container, &name.pod);
-            Error::NotStarted(format!("container \"{container}\" in pod \"{pod}\" is not running"))
-        })?;
+        let run = running(&handle, name)?;
         let runtime = Arc::clone(&self.host.runtime);
-        exec::start(runtime, handle.uid.clone(), container_config::runtime_id(&run), request)
+        exec::start(runtime, handle.uid.clone(), container_config::runtime_id(&run), command, streams)
             .map_err(|source| Error::Io { doing: "exec", source })
+    }
+
+    /// Joins a container: its output from now on, and its input and terminal if it has them.
+    ///
+    /// # Errors
+    /// When the pod is not here or the container does not run.
+    pub async fn attach(&self, name: &ContainerName, streams: Streams) -> Result<Exec, Error> {
+        let handle = self.find(name)?;
+        let run = running(&handle, name)?;
+        let pod = handle.pod();
+        let container = records::find(&pod, &run.name);
+        let made_with =
+            |flag: fn(&Container) -> Option<bool>| container.as_deref().and_then(flag).unwrap_or(false);
+        let made_with = (made_with(|c| c.tty), made_with(|c| c.stdin));
+        let runtime = Arc::clone(&self.host.runtime);
+        exec::attach(runtime, (&handle.uid, &container_config::runtime_id(&run)), made_with, streams).await
+    }
+
+    /// Connects to a port on a pod's loopback (the container's name means nothing here).
+    ///
+    /// # Errors
+    /// When the pod is not here or nobody listens there.
+    pub async fn port_forward(
+        &self,
+        name: &ContainerName,
+        port: u16,
+    ) -> Result<tokio::net::TcpStream, Error> {
+        let handle = self.find(name)?;
+        let connection = self.host.runtime.port_forward(&handle.uid, port).await.map_err(Error::Runtime)?;
+        let io = |source| Error::Io { doing: "port-forward", source };
+        connection.set_nonblocking(true).map_err(io)?;
+        connection.set_nodelay(true).map_err(io)?;
+        tokio::net::TcpStream::from_std(connection).map_err(io)
     }
 
     fn find(&self, name: &ContainerName) -> Result<Arc<worker::Handle>, Error> {
@@ -184,6 +217,17 @@ impl Node {
             .find(&name.namespace, &name.pod, &name.uid)
             .ok_or_else(|| Error::NoSuchPod { namespace: name.namespace.clone(), name: name.pod.clone() })
     }
+}
+
+/// The run of a container that runs.
+fn running(handle: &worker::Handle, name: &ContainerName) -> Result<ContainerId, Error> {
+    let records = handle.records();
+    let records = records.borrow();
+    let running = records.iter().find(|r| r.id.name == name.container && is_running(r));
+    running.map(|r| r.id.clone()).ok_or_else(|| {
+        let (container, pod) = (&name.container, &name.pod);
+        Error::NotStarted(format!("container \"{container}\" in pod \"{pod}\" is not running"))
+    })
 }
 
 fn is_running(record: &Record) -> bool {

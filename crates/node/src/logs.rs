@@ -33,6 +33,27 @@ pub struct LogQuery {
     pub tail_lines: Option<u64>,
     /// Stop after so many bytes.
     pub limit_bytes: Option<u64>,
+    /// Only what went to this stream.
+    pub stream: Option<LogStream>,
+}
+
+/// One of a container's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl LogStream {
+    /// As the file names it.
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Stdout => b"stdout",
+            Self::Stderr => b"stderr",
+        }
+    }
 }
 
 /// The lines of the log at `path`. `ended` resolves when the container writes no more.
@@ -194,11 +215,14 @@ impl<'a> Lines<'a> {
     /// `<time> <stream> <F|P> <text>`; P is a part of a line, with no newline of its own.
     fn entry(&mut self, entry: &[u8], out: &mut Vec<u8>) {
         let mut fields = entry.splitn(4, |byte| *byte == b' ');
-        let (Some(time), Some(_), Some(tag), Some(text)) =
+        let (Some(time), Some(stream), Some(tag), Some(text)) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
             return;
         };
+        if self.query.stream.is_some_and(|wanted| wanted.name() != stream) {
+            return;
+        }
         let time = String::from_utf8_lossy(time);
         if let Some(since) = self.query.since
             && time.parse::<Timestamp>().is_ok_and(|at| at < since)
@@ -250,6 +274,8 @@ mod tests {
         let stamped = LogQuery { timestamps: true, tail_lines: Some(1), ..LogQuery::default() };
         assert_eq!(text(stamped).await, "2026-01-01T00:00:03.000000001Z three\n");
         assert_eq!(text(LogQuery { limit_bytes: Some(5), ..LogQuery::default() }).await, "one\nt");
+        let stream = Some(LogStream::Stderr);
+        assert_eq!(text(LogQuery { stream, ..LogQuery::default() }).await, "three\n");
     }
 
     #[tokio::test]

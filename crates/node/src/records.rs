@@ -1,10 +1,11 @@
 //! From what the runtime says of containers to the planner's records.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use planner::pod_actions::{ContainerId, Record, RecordState};
+use planner::pod_actions::{ContainerId, Record, RecordState, ephemeral_containers};
 use runtime::{ContainerState, ContainerStatus};
 
 use crate::container_config::kept;
@@ -84,7 +85,13 @@ fn end_of_log(path: &Path) -> String {
 }
 
 /// A container of the pod's spec, by name.
-pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    let spec = pod.spec.as_ref()?;
-    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
+pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
+    all_containers(pod).into_iter().find(|c| c.name == name)
+}
+
+/// All containers of the pod's spec.
+pub(crate) fn all_containers(pod: &Pod) -> Vec<Cow<'_, Container>> {
+    let spec = pod.spec.iter();
+    let lasting = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    lasting.map(Cow::Borrowed).chain(ephemeral_containers(pod).into_iter().map(Cow::Owned)).collect()
 }

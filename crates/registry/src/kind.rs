@@ -28,6 +28,14 @@ pub enum Subresource {
     Log,
     /// `/exec` in a pod.
     Exec,
+    /// `/attach` to a container of a pod.
+    Attach,
+    /// `/portforward` of a pod.
+    PortForward,
+    /// `/ephemeralcontainers` of a pod: writes only `spec.ephemeralContainers`.
+    EphemeralContainers,
+    /// `/proxy` to what a pod or service serves, and whatever stands below it.
+    Proxy,
     /// `/binding` of a pod to a node.
     Binding,
     /// `/eviction` of a pod.
@@ -183,6 +191,12 @@ pub trait Strategy: Sync {
 
     /// What is wrong with changing the status of `old` to that of `new`: what a write of `/status` is checked for.
     fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// What is wrong with changing the `spec.ephemeralContainers` of `old` to those of `new`. `validate(new)` runs
+    /// as well.
+    fn validate_ephemeral_containers(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
     }
 

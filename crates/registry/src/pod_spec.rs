@@ -4,6 +4,7 @@
 mod containers;
 mod defaults;
 mod env;
+mod ephemeral;
 mod probes;
 mod qos;
 mod resources;
@@ -15,6 +16,7 @@ mod volumes;
 mod warnings;
 
 pub(crate) use defaults::{default_claim_spec, default_pod, default_pod_spec};
+pub(crate) use ephemeral::validate_ephemeral_containers_update;
 pub(crate) use qos::qos_class;
 pub(crate) use resources::{canonical_quantities, is_zero_quantity, validate_quantity};
 pub(crate) use scheduling::{TAINT_EFFECTS, validate_node_selector};

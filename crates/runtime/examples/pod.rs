@@ -112,6 +112,9 @@ fn container(layer: &Path, log: &Path, script: &str) -> ContainerConfig {
         resources: Resources { memory_limit: Some(64 << 20), ..Resources::default() },
         log_path: log.to_owned(),
         tty: false,
+        stdin: false,
+        stdin_once: false,
+        joins_processes_of: None,
         annotations: BTreeMap::new(),
     }
 }

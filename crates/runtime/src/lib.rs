@@ -15,10 +15,12 @@ pub mod shim;
 mod spec;
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +130,16 @@ pub struct ContainerConfig {
     pub log_path: PathBuf,
     /// Give it a terminal as stdin, stdout and stderr.
     pub tty: bool,
+    /// Keep its input open for [`Runtime::attach`]; without, it reads /dev/null.
+    #[serde(default)]
+    pub stdin: bool,
+    /// The input ends with the first that has attached to it.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// The id of a container of the same sandbox: the two see each other's processes. When that one ends, this one's
+    /// processes end with it.
+    #[serde(default)]
+    pub joins_processes_of: Option<String>,
     /// Anything that the caller wants back from [`Runtime::containers`] after a restart.
     pub annotations: BTreeMap<String, String>,
 }
@@ -185,6 +197,26 @@ pub struct ExecConfig {
     pub stderr: Option<OwnedFd>,
     /// The three are a terminal (a pty's slave side), to be made the controlling one.
     pub tty: bool,
+}
+
+/// What of a running container is to be joined.
+#[derive(Debug)]
+pub struct AttachConfig {
+    /// Its input, if it has one.
+    pub stdin: bool,
+    /// Where its output goes from now on, besides the log; a pipe.
+    pub stdout: Option<OwnedFd>,
+    /// Where its errors go; a pipe.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A container that is joined, until `ended` is dropped.
+pub struct Attached {
+    /// Its input: a pipe, or the near side of its terminal. Does not block. With a terminal it is there even when
+    /// no input was asked for: it has the size.
+    pub input: Option<OwnedFd>,
+    /// Resolves when the container has ended.
+    pub ended: BoxFuture<'static, ()>,
 }
 
 /// Something happened to a sandbox; ask for its state. Events may be repeated, never missed: a receiver that
@@ -252,6 +284,19 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Runs a command inside a running container and waits for its exit code.
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error>;
+
+    /// Joins a running container: its output from now on, its input.
+    async fn attach(&self, sandbox: &str, container: &str, config: AttachConfig) -> Result<Attached, Error> {
+        let _ = (sandbox, config);
+        let doing = format!("attaching to container {container}");
+        Err(Error::System { doing, why: "this backend runs nothing".to_owned() })
+    }
+
+    /// Connects to a port on the sandbox's own loopback (CRI's `PortForward`).
+    async fn port_forward(&self, sandbox: &str, port: u16) -> Result<TcpStream, Error> {
+        let doing = format!("connecting to port {port} of {sandbox}");
+        Err(Error::System { doing, why: "this backend has no network".to_owned() })
+    }
 
     /// Hears of changes from now on.
     fn events(&self) -> tokio::sync::broadcast::Receiver<RuntimeEvent>;

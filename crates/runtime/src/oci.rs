@@ -5,6 +5,7 @@
 //! and proves of those without one that nothing of them runs.
 
 mod client;
+mod dial;
 mod launch;
 mod sandbox;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,7 +26,8 @@ use crate::cgroup::Hierarchies;
 use crate::mountpoints;
 use crate::record::{self, SandboxRecord, is_safe_id, sandbox_file};
 use crate::{
-    ContainerConfig, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent, SandboxConfig, SandboxStatus,
+    AttachConfig, Attached, ContainerConfig, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent,
+    SandboxConfig, SandboxStatus,
 };
 use sandbox::{Sandbox, blocking, system};
 
@@ -401,6 +404,14 @@ impl Runtime for Oci {
 
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {
         self.inner.connected(sandbox).await?.exec(container, config).await
+    }
+
+    async fn attach(&self, sandbox: &str, container: &str, config: AttachConfig) -> Result<Attached, Error> {
+        self.inner.connected(sandbox).await?.attach(container, config).await
+    }
+
+    async fn port_forward(&self, sandbox: &str, port: u16) -> Result<TcpStream, Error> {
+        self.inner.connected(sandbox).await?.port_forward(port).await
     }
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {

@@ -4,7 +4,8 @@
 //! One thread, one loop over poll(2), no runtime. It never calls libcontainer itself: [`worker`]s do.
 //! What it says about a container is written to disk first.
 
-mod channel;
+mod attach;
+pub(crate) mod channel;
 mod connection;
 mod container;
 mod devices;

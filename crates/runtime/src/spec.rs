@@ -46,6 +46,8 @@ pub(crate) struct Host<'a> {
     pub(crate) hierarchies: &'a Hierarchies,
     /// All its devices; only privileged containers get them.
     pub(crate) devices: Vec<LinuxDevice>,
+    /// A process whose process namespace the container joins, in place of one of its own.
+    pub(crate) joins: Option<i32>,
 }
 
 /// The specification of `config`, whose cgroup is at `cgroup` and whose root is `rootfs` beside it.
@@ -57,7 +59,13 @@ pub(crate) fn spec(config: &ContainerConfig, cgroup: &str, host: &Host<'_>) -> R
     }
     let namespaces = namespaces
         .into_iter()
-        .map(|typ| LinuxNamespaceBuilder::default().typ(typ).build())
+        .map(|typ| {
+            let namespace = LinuxNamespaceBuilder::default().typ(typ);
+            match host.joins.filter(|_| typ == LinuxNamespaceType::Pid) {
+                Some(pid) => namespace.path(format!("/proc/{pid}/ns/pid")).build(),
+                None => namespace.build(),
+            }
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let paths = |paths: &[&str]| paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
     let (masked, mut read_only) =
@@ -209,6 +217,9 @@ mod tests {
             resources: Resources::default(),
             log_path: "/logs/0.log".into(),
             tty: false,
+            stdin: false,
+            stdin_once: false,
+            joins_processes_of: None,
             annotations: Default::default(),
         }
     }
@@ -249,7 +260,9 @@ mod tests {
 
     #[test]
     fn an_ordinary_container_on_v2() {
-        let spec = spec(&config(), "/stead/pod/c", &Host { hierarchies: &v2(), devices: vec![] }).unwrap();
+        let spec =
+            spec(&config(), "/stead/pod/c", &Host { hierarchies: &v2(), devices: vec![], joins: None })
+                .unwrap();
         insta::assert_snapshot!(show(&spec), @r#"
         root {"path":"rootfs","readonly":true}
         user {"additionalGids":[2000],"gid":999,"uid":999}
@@ -291,7 +304,8 @@ mod tests {
             ],
             v2: None,
         };
-        let spec = spec(&config(), "/c", &Host { hierarchies: &hierarchies, devices: vec![] }).unwrap();
+        let spec =
+            spec(&config(), "/c", &Host { hierarchies: &hierarchies, devices: vec![], joins: None }).unwrap();
         let shown = show(&spec);
         let cgroups: Vec<_> = shown.lines().filter(|l| l.contains("cgroup/")).collect();
         insta::assert_snapshot!(cgroups.join("\n"), @r"
@@ -310,7 +324,7 @@ mod tests {
     fn a_privileged_container_sees_everything_and_may_write_to_sys() {
         let mut config = config();
         config.security.privileged = true;
-        let spec = spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![] }).unwrap();
+        let spec = spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![], joins: None }).unwrap();
         let linux = spec.linux().as_ref().unwrap();
         assert!(linux.masked_paths().as_ref().unwrap().is_empty());
         assert!(linux.readonly_paths().as_ref().unwrap().is_empty());
@@ -322,7 +336,7 @@ mod tests {
         let mut config = config();
         let memory = crate::Mount { source: "/m".into(), destination: "/dev/shm".into(), read_only: false };
         config.mounts.push(memory);
-        let spec = spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![] }).unwrap();
+        let spec = spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![], joins: None }).unwrap();
         let shown = show(&spec);
         let shm: Vec<_> = shown.lines().filter(|l| l.starts_with("mount /dev/shm ")).collect();
         assert_eq!(shm, ["mount /dev/shm bind /m rbind,rprivate,rw"]);

@@ -11,7 +11,7 @@ use crate::api::{ApiServer, Request};
 use crate::body::Body;
 use crate::codec;
 use crate::container;
-use crate::node_streams::LogOptions;
+use crate::node_streams::{LogOptions, LogSource};
 use crate::query::Query;
 use crate::respond::{self, Answer};
 use crate::route::Target;
@@ -67,7 +67,28 @@ fn log_options(query: &Query, now: Timestamp) -> Result<LogOptions, Status> {
         timestamps: query.flag("timestamps"),
         tail_lines: tail_lines.map(i64::unsigned_abs),
         limit_bytes: limit_bytes.map(i64::unsigned_abs),
+        stream: source(query.get("stream"), tail_lines)?,
     })
+}
+
+/// Which stream is asked for. One alone has no tail: how many of the last lines are its own is not known.
+fn source(named: Option<&str>, tail_lines: Option<i64>) -> Result<LogSource, Status> {
+    let source = match named {
+        None | Some("All") => return Ok(LogSource::All),
+        Some("Stdout") => LogSource::Stdout,
+        Some("Stderr") => LogSource::Stderr,
+        Some(other) => {
+            return Err(Status::bad_request(format!(
+                "stream: Unsupported value: {other:?}: supported values: \"All\", \"Stderr\", \"Stdout\""
+            )));
+        }
+    };
+    match tail_lines {
+        Some(_) => {
+            Err(Status::bad_request("`tailLines` and specific `stream` are mutually exclusive for now"))
+        }
+        None => Ok(source),
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod patch;
+pub(crate) mod port_forward;
+pub(crate) mod proxy;
 pub(crate) mod review;
 pub(crate) mod scale;
 pub(crate) mod status;

@@ -154,12 +154,13 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &'static Kind) {
     }
 }
 
-/// The parts that are objects; logs and exec are streams.
+/// The parts that are objects; the others are streams.
 fn parts(kind: &'static Kind) -> impl Iterator<Item = Subresource> {
+    use Subresource::{Attach, Exec, Log, PortForward, Proxy};
     kind.subresources.iter().copied().filter(move |part| {
         let shown = discovery::shown(kind, *part);
         Schema::builtin().gvk(&api_version(shown.group, shown.version), shown.kind).is_some()
-            && !matches!(part, Subresource::Log | Subresource::Exec)
+            && !matches!(part, Log | Exec | Attach | PortForward | Proxy)
     })
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use apimachinery::inject::{Clock, Random};
 use apimachinery::status::Status;
-use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
+use apiserver::node_streams::{
+    ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams, PodConnection, StreamOptions,
+};
 use apiserver::{ApiServer, Body, Config, UserInfo};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -14,7 +16,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::Service;
 
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -250,6 +252,56 @@ impl NodeStreams for FakeNode {
             exit: std::future::ready(Ok(code)).boxed(),
         })
     }
+
+    /// Says who it is and what is wanted of it.
+    async fn attach(&self, container: &ContainerRef, options: StreamOptions) -> Result<ExecSession, Status> {
+        let said = format!("{} stdin={} tty={}", container.container, options.stdin, options.tty);
+        Ok(ExecSession {
+            stdin: None,
+            stdout: Some(Box::pin(std::io::Cursor::new(said))),
+            stderr: None,
+            resize: None,
+            exit: std::future::ready(Ok(0)).boxed(),
+        })
+    }
+
+    /// Port 7 gives back what it gets; nobody listens at the others.
+    async fn port_forward(&self, _: &ContainerRef, port: u16) -> std::io::Result<PodConnection> {
+        if port != 7 {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let (ours, theirs) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(theirs);
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+            let _ = write.shutdown().await;
+        });
+        Ok(Box::pin(ours))
+    }
+
+    /// Every address serves HTTP, but for port 9.
+    async fn dial(&self, address: std::net::SocketAddr) -> std::io::Result<PodConnection> {
+        if address.port() == 9 {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let (ours, theirs) = tokio::io::duplex(1024);
+        tokio::spawn(answer_http(theirs));
+        Ok(Box::pin(ours))
+    }
+}
+
+/// A pod's HTTP server: says what it was asked, and sends `/away` elsewhere.
+async fn answer_http(mut connection: tokio::io::DuplexStream) {
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") && connection.read_buf(&mut asked).await.is_ok_and(|count| count > 0)
+    {
+    }
+    let asked = String::from_utf8_lossy(&asked).into_owned();
+    let head =
+        if asked.starts_with("GET /away") { "302 Found\r\nLocation: /login" } else { "200 OK\r\nX-Pod: yes" };
+    let answer =
+        format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{asked}", asked.len());
+    let _ = connection.write_all(answer.as_bytes()).await;
 }
 
 pub(crate) fn config_map(name: &str) -> Value {

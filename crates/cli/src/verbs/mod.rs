@@ -3,9 +3,11 @@
 mod api_resources;
 mod api_versions;
 pub(crate) mod apply;
+mod attach;
 mod auth;
 mod cluster_info;
 pub(crate) mod completion;
+mod cp;
 mod create;
 mod delete;
 mod describe;
@@ -17,6 +19,7 @@ mod get;
 mod label;
 mod logs;
 mod patch;
+mod port_forward;
 mod rollout;
 mod scale;
 mod set;
@@ -61,6 +64,12 @@ pub enum Command {
     Logs(logs::Logs),
     /// Run a command in a container
     Exec(exec::Exec),
+    /// Join a container's own process
+    Attach(attach::Attach),
+    /// Copy files to and from containers
+    Cp(cp::Cp),
+    /// Lead ports of this machine into a pod
+    PortForward(port_forward::PortForward),
     /// Wait until objects are as they should be
     Wait(wait::Wait),
     /// Explain why an object is not as it should be, down to what can be done about it
@@ -109,6 +118,9 @@ pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Re
         Command::Rollout(verb) => verb.run(session).await,
         Command::Logs(verb) => verb.run(session).await,
         Command::Exec(verb) => verb.run(session).await,
+        Command::Attach(verb) => verb.run(session).await,
+        Command::Cp(verb) => verb.run(session).await,
+        Command::PortForward(verb) => verb.run(session).await,
         Command::Wait(verb) => verb.run(session).await,
         Command::Why(verb) => verb.run(session).await,
         Command::Timeline(verb) => verb.run(session).await,

@@ -101,7 +101,7 @@ impl Worker {
         let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) else { return };
         let Some(target) = self.target(id) else { return };
         let failure = tokio::select! {
-            outcome = run_hook(hook, container, &target) => match outcome {
+            outcome = run_hook(hook, &container, &target) => match outcome {
                 Ok(()) => return,
                 Err(error) => error,
             },

@@ -126,11 +126,11 @@ impl Worker {
 
     /// What is wrong with the configuration of containers that are yet to be started.
     fn config_errors(&self, pod: &Pod, records: &[Record], state: &super::State) -> BTreeMap<String, String> {
-        let spec = pod.spec.as_ref();
-        let containers = spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
         let around = self.host.surroundings("0.0.0.0");
         let world = self.host.informers.world();
+        let containers = records::all_containers(pod);
         containers
+            .iter()
             .filter(|c| !records.iter().any(|r| r.id.name == c.name && r.is_alive()))
             .filter_map(|c| {
                 let refused = || state.refused.get(&c.name).map(|refusal| refusal.why.clone());

@@ -12,7 +12,7 @@ use planner::pod_actions::{ImageState, Record};
 use super::actions::after;
 use super::{State, Worker, lock};
 use crate::host::now;
-use crate::records::find;
+use crate::records::{all_containers, find};
 
 /// The first pause after a failed pull; it doubles up to [`LONGEST_PAUSE`] (upstream's image back-off).
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
@@ -22,9 +22,7 @@ impl Worker {
     /// Settles what the image of each container to be started needs, where that is not settled yet. Every
     /// start has its own answer.
     pub(super) fn choose_images(&self, pod: &Pod, records: &[Record], state: &mut State) {
-        let spec = pod.spec.as_ref();
-        let all = spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
-        for container in all {
+        for container in all_containers(pod) {
             let name = &container.name;
             if records.iter().any(|r| r.id.name == *name && r.is_alive()) {
                 state.images.remove(name);
@@ -32,10 +30,10 @@ impl Worker {
             }
             let chosen = match state.images.get(name) {
                 Some(ImageState::Present | ImageState::Needed) => continue,
-                None => self.choose(container),
+                None => self.choose(&container),
                 // It may have been imported, or pulled for another pod, meanwhile.
                 Some(held @ (ImageState::Pulling | ImageState::Failed { .. }))
-                    if self.choose(container) == ImageState::Present =>
+                    if self.choose(&container) == ImageState::Present =>
                 {
                     if *held == ImageState::Pulling {
                         state.pulled.insert(name.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 use planner::EventType;
-use planner::pod_actions::{ContainerId, ProbeState, Record, RecordState};
+use planner::pod_actions::{ContainerId, ProbeState, Record, RecordState, target_container};
 use runtime::{ContainerConfig, Mount};
 
 use super::actions::{RETRY, after};
@@ -28,7 +28,7 @@ impl Worker {
         let pod = self.handle.pod();
         let Some(container) = find(&pod, &id.name) else { return Ok(()) };
         let Ok(_turn) = self.host.starting.acquire().await else { return Ok(()) };
-        let config = match self.configure(&pod, container, id, backoff_step) {
+        let config = match self.configure(&pod, &container, id, backoff_step) {
             Ok(config) => config,
             Err(why) => {
                 let name = container.image.as_deref().unwrap_or_default();
@@ -42,7 +42,7 @@ impl Worker {
             }
         };
         lock(&self.state).refused.remove(&id.name);
-        self.tell_image(&pod, container);
+        self.tell_image(&pod, &container);
         pod_volumes::forget_older_logs(&self.host, &self.handle.uid, id).await.map_err(|e| e.to_string())?;
         let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         if hook.is_some() {
@@ -54,7 +54,7 @@ impl Worker {
         tracing::info!(pod = %self.handle.key.name, container = %id.name, attempt = id.attempt, "started");
         self.handle.runtime_changed();
         if let Some(hook) = hook {
-            self.post_start(&pod, container, id, hook.clone());
+            self.post_start(&pod, &container, id, hook.clone());
         }
         Ok(())
     }
@@ -141,7 +141,13 @@ impl Worker {
         all.extend(pod_volumes::etc_mounts(&self.host, pod, container));
         let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         all.push(Mount { source: message_file.clone(), destination: PathBuf::from(path), read_only: false });
+        let joined = target_container(pod, &id.name).and_then(|target| {
+            let records = self.handle.records.borrow();
+            let running = |r: &&Record| r.id.name == target && matches!(r.state, RecordState::Running { .. });
+            records.iter().find(running).map(|r| runtime_id(&r.id))
+        });
         container_config(Parts {
+            joins_processes_of: joined,
             pod,
             container,
             id,
@@ -226,9 +232,9 @@ impl Worker {
                 let message = format!("{message} (container {name})");
                 host.event(&about, EventType::Warning, "Unhealthy", &message);
             });
-            let known = known_before(pod, container, &container_id);
+            let known = known_before(pod, &container, &container_id);
             let changed = Arc::clone(&self.handle.wake);
-            let prober = Prober::start(container, &target, age, known, &changed, &(on_failure as _));
+            let prober = Prober::start(&container, &target, age, known, &changed, &(on_failure as _));
             lock(&self.state).probers.insert(id, prober);
         }
     }

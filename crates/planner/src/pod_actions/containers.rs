@@ -92,6 +92,22 @@ fn plan_init_container(
     false
 }
 
+/// Plans a container that runs once: it is started when it is due, and never again.
+pub(super) fn plan_once(
+    snapshot: &Snapshot<'_>,
+    container: &Container,
+    is_due: bool,
+    now: Timestamp,
+    plan: &mut PodPlan,
+) {
+    match snapshot.latest(&container.name) {
+        Some(record) if record.state == RecordState::Created => plan_discard(record, plan),
+        Some(_) => {}
+        None if is_due => plan_start(snapshot, container, 0, 0, now, plan),
+        None => {}
+    }
+}
+
 fn plan_container(snapshot: &Snapshot<'_>, container: &Container, now: Timestamp, plan: &mut PodPlan) {
     let Some(record) = snapshot.latest(&container.name) else {
         if !snapshot.succeeded_before(&container.name) {
@@ -131,7 +147,7 @@ pub(super) fn will_restart(snapshot: &Snapshot<'_>, container: &Container, recor
     let RecordState::Exited { exit_code, .. } = record.state else { return false };
     let is_init = snapshot.init_containers().iter().any(|c| c.name == container.name);
     match snapshot.spec().restart_policy.as_deref() {
-        _ if snapshot.is_going() || snapshot.has_ended() => false,
+        _ if snapshot.is_going() || snapshot.has_ended() || snapshot.is_ephemeral(&container.name) => false,
         _ if is_sidecar(container) => true,
         Some("Never") => false,
         Some("OnFailure") => exit_code != 0,

@@ -6,6 +6,7 @@
 //! that planning again while it runs asks for nothing twice.
 
 mod containers;
+mod ephemeral;
 mod restart;
 mod snapshot;
 mod status;
@@ -19,6 +20,7 @@ use crate::scheduler::Rejection;
 use crate::world::object_ref;
 
 pub use crate::pods::is_terminal;
+pub use ephemeral::{ephemeral_containers, target_container};
 pub use restart::backoff_delay;
 pub use snapshot::{ContainerId, ImageState, ProbeState, Record, RecordState, Sandbox, Snapshot, Volumes};
 pub use status::ready_since;
@@ -127,6 +129,7 @@ fn plan_running(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {
     }
     // Images come while the sandbox and the volumes are made.
     containers::plan_images(snapshot, plan);
+    ephemeral::plan_images(snapshot, plan);
     match &snapshot.volumes {
         Volumes::Absent => plan.actions.push(PodAction::PrepareVolumes),
         Volumes::Waiting { message, .. } => plan.wait(snapshot, "VolumesNotReady", message.clone()),
@@ -141,6 +144,7 @@ fn plan_running(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {
             plan.wait(snapshot, "SandboxNotReady", why);
         }
         Sandbox::Alive { .. } if snapshot.volumes == Volumes::Ready => {
+            ephemeral::plan_starts(snapshot, now, plan);
             containers::plan_containers(snapshot, now, plan);
         }
         Sandbox::Alive { .. } => {}

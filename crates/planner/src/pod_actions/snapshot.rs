@@ -174,6 +174,11 @@ impl<'a> Snapshot<'a> {
         self.spec().init_containers.as_deref().unwrap_or_default()
     }
 
+    /// Whether this names an ephemeral container.
+    pub(super) fn is_ephemeral(&self, name: &str) -> bool {
+        self.spec().ephemeral_containers.iter().flatten().any(|container| container.name == name)
+    }
+
     /// Being deleted, or gone from the API already.
     pub(super) fn is_going(&self) -> bool {
         self.removed || self.pod.metadata.deletion_timestamp.is_some()
@@ -187,7 +192,8 @@ impl<'a> Snapshot<'a> {
     /// What the API was told of a container last.
     pub(super) fn told(&self, name: &str) -> Option<&'a ContainerStatus> {
         let status = self.pod.status.as_ref()?;
-        let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+        let all = status.container_statuses.iter().chain(&status.init_container_statuses);
+        let all = all.chain(&status.ephemeral_container_statuses).flatten();
         all.into_iter().find(|c| c.name == name)
     }
 

@@ -10,6 +10,7 @@ use crate::numbers::time;
 use crate::scheduler::Rejection;
 
 use super::containers::{is_initialized, will_restart};
+use super::ephemeral::{ephemeral_containers, last_word};
 use super::restart::next_restart;
 use super::snapshot::{ImageState, Record, RecordState, Sandbox, Snapshot, Volumes, is_sidecar};
 
@@ -24,6 +25,15 @@ pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
         snapshot.init_containers().iter().map(|c| container_status(snapshot, c, true, now)).collect();
     let containers: Vec<ContainerStatus> =
         snapshot.spec().containers.iter().map(|c| container_status(snapshot, c, false, now)).collect();
+    let ephemeral: Vec<ContainerStatus> = ephemeral_containers(snapshot.pod)
+        .iter()
+        .map(|container| {
+            let running = || container_status(snapshot, container, false, now);
+            let status = last_word(snapshot, &container.name).unwrap_or_else(running);
+            // Nobody waits for it.
+            ContainerStatus { ready: false, ..status }
+        })
+        .collect();
     let overdue =
         !snapshot.has_ended() && !snapshot.is_going() && deadline(snapshot).is_some_and(|at| now >= at);
     let phase = if snapshot.has_ended() {
@@ -49,6 +59,7 @@ pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
         start_time: told.start_time.clone().or(Some(time(now))),
         container_statuses: Some(containers),
         init_container_statuses: (!init.is_empty()).then_some(init),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         phase: Some(phase),
         reason,
         message,

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod ephemeral;
+
 /// A pod on a node, by hand: tests say what happened and read what is planned.
 struct Pod {
     pod: k8s_openapi::api::core::v1::Pod,
@@ -79,8 +81,9 @@ impl Pod {
 
     fn planned(&self, plan: impl FnOnce(&Snapshot<'_>, Timestamp) -> PodPlan) -> PodPlan {
         let spec = self.pod.spec.as_ref().unwrap();
-        let names: Vec<String> =
-            spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| c.name.clone()).collect();
+        let lasting = spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| &c.name);
+        let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.name);
+        let names: Vec<String> = lasting.chain(ephemeral).cloned().collect();
         let snapshot = Snapshot {
             pod: &self.pod,
             removed: false,
@@ -111,7 +114,8 @@ impl Pod {
         let status = plan.status;
         let ready = ready_since(&status).is_some();
         writeln!(out, "{} ready={ready}", status.phase.unwrap()).unwrap();
-        for container in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+        for container in all.chain(&status.ephemeral_container_statuses).flatten() {
             let state = container.state.clone().unwrap();
             let words = match (state.waiting, state.running, state.terminated) {
                 (Some(w), _, _) => format!("waiting {}", w.reason.unwrap()),

@@ -24,7 +24,7 @@ pub(crate) static KIND: Kind = Kind {
     short_names: &["no"],
     categories: &[],
     scope: Scope::Cluster,
-    subresources: &[Subresource::Status],
+    subresources: &[Subresource::Status, Subresource::Proxy],
     ephemeral: false,
     late_status: true,
     has_generation: false,

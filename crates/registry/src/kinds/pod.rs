@@ -29,6 +29,10 @@ pub(crate) static KIND: Kind = Kind {
         Subresource::Status,
         Subresource::Log,
         Subresource::Exec,
+        Subresource::Attach,
+        Subresource::PortForward,
+        Subresource::Proxy,
+        Subresource::EphemeralContainers,
         Subresource::Binding,
         Subresource::Eviction,
     ],
@@ -95,6 +99,12 @@ impl Strategy for Rules {
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         pod_spec::validate_pod_spec_update(&mut errors, &new["spec"], &old["spec"]);
+        errors
+    }
+
+    fn validate_ephemeral_containers(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        pod_spec::validate_ephemeral_containers_update(&mut errors, &new["spec"], &old["spec"]);
         errors
     }
 

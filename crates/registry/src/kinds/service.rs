@@ -23,7 +23,7 @@ pub(crate) static KIND: Kind = Kind {
     short_names: &["svc"],
     categories: &["all"],
     scope: Scope::Namespaced,
-    subresources: &[Subresource::Status],
+    subresources: &[Subresource::Status, Subresource::Proxy],
     ephemeral: false,
     late_status: false,
     has_generation: false,

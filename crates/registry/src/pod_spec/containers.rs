@@ -93,7 +93,7 @@ pub(super) fn validate_for_pod(errors: &mut Errors, path: &Path, list: &Value) {
     }
 }
 
-fn validate_common(errors: &mut Errors, path: &Path, container: &Value, pod: &Pod<'_>) {
+pub(super) fn validate_common(errors: &mut Errors, path: &Path, container: &Value, pod: &Pod<'_>) {
     check::required_name(errors, &path.child("name"), text(&container["name"]), names::dns1123_label);
     check::required(errors, &path.child("image"), &container["image"]);
     check::one_of(

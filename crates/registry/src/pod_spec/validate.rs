@@ -7,7 +7,7 @@ use apimachinery::names;
 use serde_json::{Value, json};
 
 use super::containers::{self, Pod};
-use super::{resources, scheduling, security, volumes};
+use super::{ephemeral, resources, scheduling, security, volumes};
 use crate::check::{self, Errors};
 use crate::meta::validate_annotations;
 use crate::value::{is_empty, items, number, text, truth};
@@ -55,6 +55,7 @@ pub(crate) fn validate_pod_spec(errors: &mut Errors, path: &Path, spec: &Value, 
     let (regular, init) = (&spec["containers"], &spec["initContainers"]);
     containers::validate_containers(errors, &path.child("containers"), regular, &pod);
     containers::validate_init_containers(errors, &path.child("initContainers"), init, regular, &pod);
+    ephemeral::validate_ephemeral_containers(errors, &path.child("ephemeralContainers"), spec, &pod);
     if matches!(whose, For::Pod) {
         containers::validate_for_pod(errors, &path.child("containers"), regular);
         containers::validate_for_pod(errors, &path.child("initContainers"), init);

@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, getsid, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
+use crate::shim::channel::receive;
 use crate::shim::protocol::{Reply, Request, STDIO, decode, encode};
 
 /// How long a shim may take to answer what it answers by itself. Making a container takes some 10 ms.
@@ -59,7 +60,8 @@ impl From<io::Error> for Failure {
 pub(super) struct Process {
     /// Its number.
     pub(super) pid: u32,
-    fd: Arc<OwnedFd>,
+    /// The descriptor.
+    pub(super) fd: Arc<OwnedFd>,
 }
 
 impl Process {
@@ -128,6 +130,24 @@ impl Client {
                 .await?;
         }
         Ok(self.stream.write_all(&bytes[sent..]).await?)
+    }
+
+    /// The next reply, however long it takes, with the descriptor that came with it.
+    pub(super) async fn receive_with_fd(&mut self) -> Result<(Reply, Option<OwnedFd>), Failure> {
+        let mut fd = None;
+        loop {
+            if let Some(reply) = decode(&mut self.buffer)? {
+                return Ok((reply, fd));
+            }
+            let mut piece = vec![0; READ_SIZE];
+            let read = self.stream.async_io(Interest::READABLE, || receive(&self.stream, &mut piece)).await?;
+            let (len, fds) = read;
+            if len == 0 {
+                return Err(Failure::Closed);
+            }
+            self.buffer.extend_from_slice(&piece[..len]);
+            fd = fds.into_iter().next().or(fd);
+        }
     }
 
     /// The next reply, however long it takes.

@@ -10,12 +10,14 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use super::client::{Client, Failure, Process, ask};
+use super::dial;
 use super::launch;
 use crate::cgroup::Hierarchies;
 use crate::record::{self, ContainerRecord, SandboxRecord, container_dir};
 use crate::shim::protocol::{Reply, Request};
 use crate::{
-    ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig, RuntimeEvent, SandboxStatus,
+    AttachConfig, Attached, ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig,
+    RuntimeEvent, SandboxStatus,
 };
 
 /// How long a shim that has closed a connection may take to be dead, if that is why.
@@ -293,6 +295,9 @@ impl Sandbox {
             id: id.clone(),
             log_path: record.config.log_path.clone(),
             tty: record.config.tty,
+            stdin: record.config.stdin,
+            stdin_once: record.config.stdin_once,
+            joins: record.config.joins_processes_of.clone(),
         };
         lock(&self.containers).insert(id.clone(), record.clone());
         let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.container_cgroup(&id));
@@ -361,6 +366,40 @@ impl Sandbox {
             }
             Err(e) => Err(system(format!("running a command in pod {}", self.pod()), e)),
         }
+    }
+
+    /// Joins a running container.
+    pub(super) async fn attach(&self, id: &str, config: AttachConfig) -> Result<Attached, Error> {
+        self.known(id)?;
+        let doing = || format!("attaching to container {id} of pod {}", self.pod());
+        let AttachConfig { stdin, stdout, stderr } = config;
+        let stdio = [false, stdout.is_some(), stderr.is_some()];
+        let fds: Vec<_> = [stdout, stderr].into_iter().flatten().collect();
+        let request = Request::Attach { id: id.to_owned(), stdin, stdio };
+        let asked = async {
+            let mut client = Client::connect(&self.record.socket).await?;
+            client.send(&request, &fds).await?;
+            drop(fds);
+            let (reply, input) = client.receive_with_fd().await?;
+            Ok::<_, Failure>((client, reply, input))
+        };
+        match asked.await.map_err(|e| system(doing(), e))? {
+            (mut client, Reply::Attached, input) => {
+                // However it ends, the streams have ended.
+                let ended = Box::pin(async move { drop(client.receive().await) });
+                Ok(Attached { input, ended })
+            }
+            (_, Reply::Failed(fault), _) => Err(fault.into()),
+            (_, reply, _) => Err(system(doing(), format!("the shim has said {reply:?}"))),
+        }
+    }
+
+    /// Connects to a port on its loopback.
+    pub(super) async fn port_forward(&self, port: u16) -> Result<std::net::TcpStream, Error> {
+        let shim = lock(&self.shim).clone();
+        let shim =
+            shim.ok_or_else(|| Error::WrongState { id: self.id().to_owned(), state: "exited".to_owned() })?;
+        dial::loopback(shim.fd, port).await
     }
 
     /// All containers.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use super::channel::receive;
+use super::channel::{receive, send};
 use super::protocol::{Reply, Request, decode, encode};
 
 /// How much is read at once.
@@ -58,6 +58,11 @@ impl Connection {
             Ok(None) => Incoming::Nothing,
             Err(_) => Incoming::Closed,
         }
+    }
+
+    /// Sends a reply with a descriptor. False when the other side does not take it.
+    pub(super) fn send_with(&mut self, reply: &Reply, fd: Option<&OwnedFd>) -> bool {
+        encode(reply).is_ok_and(|bytes| send(&self.stream, &bytes, fd).is_ok())
     }
 
     /// Sends a reply. False when the other side does not take it: it is gone, or has left so many unread that

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::attach::Taps;
 use super::log::Log;
 use super::protocol::Fault;
 use super::worker::{CreateFds, Worker};
@@ -26,6 +27,8 @@ pub(super) struct Container {
     pub(super) cgroup: String,
     /// Its output.
     pub(super) log: Log,
+    /// Its input.
+    pub(super) input: Input,
     /// Where it is in its life.
     pub(super) phase: Phase,
     /// Connections that wait for what is going on (create, start, remove).
@@ -73,8 +76,19 @@ pub(super) struct Ended {
     pub(super) message: Option<String>,
 }
 
-/// The pipes of a container to be made: our ends, and its.
-pub(super) fn pipes(tty: bool, log: &mut Log) -> io::Result<(Gate, CreateFds)> {
+/// What a container reads, from our side.
+#[derive(Default)]
+pub(super) struct Input {
+    /// The pipe that it reads, for those who attach.
+    pub(super) pipe: Option<OwnedFd>,
+    /// The terminal that it has, which is its input as well.
+    pub(super) terminal: Option<OwnedFd>,
+    /// The pipe ends with the first who had it.
+    pub(super) once: bool,
+}
+
+/// The pipes of a container to be made: our ends, and its. One with a terminal needs none for its streams.
+pub(super) fn pipes(tty: bool, stdin: bool, log: &mut Log) -> io::Result<(Gate, CreateFds, Input)> {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let (gate, open) = pipe()?;
     let (status, told) = pipe()?;
@@ -88,7 +102,14 @@ pub(super) fn pipes(tty: bool, log: &mut Log) -> io::Result<(Gate, CreateFds)> {
         }
         Some([write_out, write_err])
     };
-    Ok((Gate { open: open.into(), status }, CreateFds { output, gate, status: told }))
+    let mut ours = Input::default();
+    let mut input = None;
+    if stdin && !tty {
+        let (read, write) = pipe()?;
+        rustix::io::ioctl_fionbio(&write, true)?;
+        (input, ours.pipe) = (Some(read), Some(write));
+    }
+    Ok((Gate { open: open.into(), status }, CreateFds { input, output, gate, status: told }, ours))
 }
 
 impl Gate {
@@ -220,10 +241,12 @@ impl Container {
     }
 
     /// Takes the last output and writes down how it ended.
-    pub(super) fn finish(&mut self, hierarchies: &Hierarchies) {
+    pub(super) fn finish(&mut self, hierarchies: &Hierarchies, taps: &mut Taps) {
         let Phase::Ending(ended, _) = &self.phase else { return };
         let ended = ended.clone();
-        self.log.read(true);
+        self.log.read(true, &mut |name, bytes| taps.give(&self.id, name, bytes));
+        taps.end(&self.id);
+        self.input = Input::default();
         let finished_at = Timestamp::now();
         let state = ContainerState::Exited {
             started_at: ended.started_at.unwrap_or(finished_at),

@@ -51,14 +51,14 @@ impl Log {
         self.streams.push(Stream { fd, name, line: Vec::new() });
     }
 
-    /// What to wait for.
-    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.streams.iter().map(|s| s.fd.as_fd())
+    /// What to wait for, by the streams' names.
+    pub(super) fn fds(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        self.streams.iter().map(|s| (s.name, s.fd.as_fd()))
     }
 
-    /// Takes what is there. With `last`, whatever was begun is finished and all streams end: for when nobody
-    /// is left to write.
-    pub(super) fn read(&mut self, last: bool) {
+    /// Takes what is there, and gives it to `tee` too, by the stream's name. With `last`, whatever was begun is
+    /// finished and all streams end: for when nobody is left to write.
+    pub(super) fn read(&mut self, last: bool, tee: &mut dyn FnMut(&'static str, &[u8])) {
         let mut buffer = vec![0; READ_SIZE];
         let mut out = Vec::new();
         self.streams.retain_mut(|stream| {
@@ -66,6 +66,7 @@ impl Log {
                 match rustix::io::read(&stream.fd, &mut buffer) {
                     Ok(0) => break,
                     Ok(n) => {
+                        tee(stream.name, &buffer[..n]);
                         format_lines(
                             &mut out,
                             &Timestamp::now(),
@@ -219,7 +220,9 @@ mod tests {
         log.add("stderr", from);
         rustix::io::write(&to, b"no newline").unwrap();
         drop(to);
-        log.read(true);
+        let mut heard = Vec::new();
+        log.read(true, &mut |name, bytes| heard.push((name, bytes.to_vec())));
+        assert_eq!(heard, [("stderr", b"no newline".to_vec())]);
         assert_eq!(log.fds().count(), 0);
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.ends_with(" stderr P no newline\n"), "{text}");

@@ -1,6 +1,6 @@
 //! What daemon and shim say to each other: one request per connection, as JSON after its length (four bytes,
 //! little endian), answered by one reply; `Subscribe` is answered by `Changed` for as long as it lasts.
-//! Descriptors of `Exec` travel with the first byte (SCM_RIGHTS).
+//! Descriptors of `Exec` and `Attach` travel with the first byte (SCM_RIGHTS).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +28,15 @@ pub(crate) enum Request {
         log_path: PathBuf,
         /// Whether it gets a terminal.
         tty: bool,
+        /// Whether it gets an input.
+        #[serde(default)]
+        stdin: bool,
+        /// Whether that ends with the first who attaches to it.
+        #[serde(default)]
+        stdin_once: bool,
+        /// The container whose process namespace it joins.
+        #[serde(default)]
+        joins: Option<String>,
     },
     /// Start it.
     Start {
@@ -57,6 +66,16 @@ pub(crate) enum Request {
         /// Which of the three streams travel with this message, in their order.
         stdio: [bool; STDIO],
     },
+    /// Join it. Answered by `Attached`, with the input's descriptor if there is one, and by `Done` when the
+    /// container has ended. Closing the connection leaves the container.
+    Attach {
+        /// Its id.
+        id: String,
+        /// Whether the input is wanted.
+        stdin: bool,
+        /// Which of the three streams travel with this message, in their order.
+        stdio: [bool; STDIO],
+    },
     /// Tell the state of all containers.
     State,
     /// Say `Changed` whenever one of them changes.
@@ -76,6 +95,8 @@ pub(crate) enum Reply {
     Exited(i32),
     /// To `Subscribe`.
     Changed,
+    /// To `Attach`: the streams are joined.
+    Attached,
     /// It is not done.
     Failed(Fault),
 }

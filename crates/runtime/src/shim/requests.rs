@@ -14,11 +14,23 @@ use super::server::Shim;
 use super::worker::{self, ExecWork, Place};
 use crate::record::container_dir;
 
+/// What kind of container is to be made, as far as the shim needs to know.
+struct Kind {
+    tty: bool,
+    stdin: bool,
+    stdin_once: bool,
+    /// Whose process namespace it joins.
+    joins: Option<String>,
+}
+
 impl Shim {
     /// Does what is asked. The answer is given now, or when what is asked is done.
     pub(super) fn request(&mut self, from: u64, request: Request, fds: Vec<OwnedFd>) {
         let answer = match request {
-            Request::Create { id, log_path, tty } => self.create(from, id, &log_path, tty),
+            Request::Create { id, log_path, tty, stdin, stdin_once, joins } => {
+                let kind = Kind { tty, stdin, stdin_once, joins };
+                self.create(from, id, &log_path, &kind)
+            }
             Request::Start { id } => self.start(from, &id),
             Request::Signal { id, signal } => self.signal(&id, signal).map(|()| Some(Reply::Done)),
             Request::Remove { id } => self.remove(from, &id),
@@ -26,6 +38,11 @@ impl Shim {
                 let mut fds = fds.into_iter();
                 let stdio = stdio.map(|sent| if sent { fds.next() } else { None });
                 self.exec(from, &id, argv, tty, stdio).map(|()| None)
+            }
+            Request::Attach { id, stdin, stdio } => {
+                let mut fds = fds.into_iter();
+                let stdio = stdio.map(|sent| if sent { fds.next() } else { None });
+                self.attach(from, &id, stdin, stdio).map(|()| None)
             }
             Request::State => {
                 let known = self.containers.iter();
@@ -48,7 +65,13 @@ impl Shim {
         }
     }
 
-    fn create(&mut self, from: u64, id: String, log_path: &Path, tty: bool) -> Result<Option<Reply>, Fault> {
+    fn create(
+        &mut self,
+        from: u64,
+        id: String,
+        log_path: &Path,
+        kind: &Kind,
+    ) -> Result<Option<Reply>, Fault> {
         if self.stopping.is_some() {
             return Err(Fault::system("making the container", "the sandbox is being stopped"));
         }
@@ -59,21 +82,30 @@ impl Shim {
             }
             return Ok(Some(Reply::Done));
         }
+        let joins = kind.joins.as_deref().map(|target| {
+            let container = self.container(target)?;
+            container.pid().ok_or_else(|| container.wrong_state())
+        });
+        let joins = joins.transpose()?;
         let dir = container_dir(&self.dir, &id);
         let cgroup = self.record.container_cgroup(&id);
         let mut log = Log::open(log_path)
             .map_err(|e| Fault::system(format!("opening the log {}", log_path.display()), e))?;
-        let (gate, theirs) = pipes(tty, &mut log).map_err(|e| Fault::system("making pipes", e))?;
+        let (gate, theirs, mut input) =
+            pipes(kind.tty, kind.stdin, &mut log).map_err(|e| Fault::system("making pipes", e))?;
+        input.once = kind.stdin_once;
         let place = Place {
             hierarchies: &self.hierarchies,
             cgroup: &cgroup,
             dir: &dir,
             hostname: &self.record.config.hostname,
+            joins,
         };
         let worker = worker::create(&place, theirs).map_err(|e| Fault::system("forking", e))?;
         let phase = Phase::Creating(worker, gate);
         let (waiting, removing) = (vec![from], false);
-        self.containers.insert(id.clone(), Container { id, dir, cgroup, log, phase, waiting, removing });
+        let container = Container { id: id.clone(), dir, cgroup, log, input, phase, waiting, removing };
+        self.containers.insert(id, container);
         Ok(None)
     }
 
@@ -145,6 +177,7 @@ impl Shim {
             cgroup: &cgroup,
             dir: &dir,
             hostname: &self.record.config.hostname,
+            joins: None,
         };
         let work = ExecWork { argv, stdio: streams, tty, init };
         let worker = worker::exec(&place, work).map_err(|e| Fault::system("forking", e))?;
@@ -152,7 +185,7 @@ impl Shim {
         Ok(())
     }
 
-    fn container(&mut self, id: &str) -> Result<&mut Container, Fault> {
+    pub(super) fn container(&mut self, id: &str) -> Result<&mut Container, Fault> {
         self.containers.get_mut(id).ok_or_else(|| Fault::NotFound(id.to_owned()))
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
+use super::attach::{Attachment, Taps};
 use super::channel::receive;
 use super::connection::{Connection, Incoming};
 use super::container::{Container, Phase};
@@ -40,6 +41,8 @@ pub(super) struct Shim {
     pub(super) containers: BTreeMap<String, Container>,
     pub(super) execs: Vec<Exec>,
     pub(super) subscribers: Vec<u64>,
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) taps: Taps,
     /// Connections that wait for all to end.
     pub(super) stopping: Option<Vec<u64>>,
     early: Early,
@@ -55,6 +58,7 @@ enum Event {
     Started(String),
     Swept(String),
     ExecMade(u64),
+    Taps,
 }
 
 impl Shim {
@@ -72,6 +76,8 @@ impl Shim {
             containers: BTreeMap::new(),
             execs: Vec::new(),
             subscribers: Vec::new(),
+            attachments: Vec::new(),
+            taps: Taps::default(),
             stopping: None,
             early: Early::default(),
         }
@@ -109,7 +115,9 @@ impl Shim {
         }
         for container in self.containers.values() {
             let id = || container.id.clone();
-            watched.extend(container.log.fds().map(|fd| (fd, Event::Log(id()))));
+            // Whoever is attached and does not read makes the container wait, as a pipe would.
+            let read = container.log.fds().filter(|(name, _)| !self.taps.are_full(&container.id, name));
+            watched.extend(read.map(|(_, fd)| (fd, Event::Log(id()))));
             match &container.phase {
                 Phase::Creating(worker, _) => watched.push((worker.outcome.as_fd(), Event::Made(id()))),
                 Phase::Starting(_, status) => watched.push((status.as_fd(), Event::Started(id()))),
@@ -120,6 +128,10 @@ impl Shim {
             }
         }
         let mut fds: Vec<_> = watched.iter().map(|(fd, _)| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        for fd in self.taps.full() {
+            fds.push(PollFd::new(fd, PollFlags::POLLOUT));
+            watched.push((fd, Event::Taps));
+        }
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => return Ok(Vec::new()),
@@ -137,7 +149,7 @@ impl Shim {
             Event::Connection(id) => self.read_connection(id),
             Event::Log(id) => {
                 if let Some(container) = self.containers.get_mut(&id) {
-                    container.log.read(false);
+                    container.log.read(false, &mut |name, bytes| self.taps.give(&id, name, bytes));
                 }
             }
             Event::Made(id) => self.made(&id),
@@ -149,6 +161,7 @@ impl Shim {
                 self.finish(&id);
             }
             Event::ExecMade(connection) => self.exec_made(connection),
+            Event::Taps => self.taps.flush(),
         }
     }
 
@@ -171,6 +184,7 @@ impl Shim {
     fn hang_up(&mut self, id: u64) {
         self.connections.remove(&id);
         self.subscribers.retain(|c| *c != id);
+        self.detach(id);
         // Nobody waits for this command any more: a probe that took too long, or a daemon that died.
         for exec in self.execs.iter_mut().filter(|e| e.asked_by == id) {
             exec.abandon();
@@ -275,6 +289,7 @@ impl Shim {
             Ok((pid, terminal)) => {
                 if let Some(terminal) = terminal {
                     let _ = rustix::io::ioctl_fionbio(&terminal, true);
+                    container.input.terminal = terminal.try_clone().ok();
                     container.log.add("stdout", terminal);
                 }
                 container.phase = Phase::Created(pid, gate);
@@ -341,11 +356,12 @@ impl Shim {
         if !container.is_swept() {
             return;
         }
-        container.finish(&self.hierarchies);
+        container.finish(&self.hierarchies, &mut self.taps);
         let waiting = std::mem::take(&mut container.waiting);
         if container.removing {
             self.containers.remove(id);
         }
+        self.end_attachments(id);
         waiting.into_iter().for_each(|connection| self.reply(connection, &Reply::Done));
         self.changed();
     }

@@ -57,10 +57,14 @@ pub(super) struct Place<'a> {
     pub(super) dir: &'a Path,
     /// What HOSTNAME says.
     pub(super) hostname: &'a str,
+    /// A process whose process namespace a new container joins.
+    pub(super) joins: Option<i32>,
 }
 
 /// The ends of a new container's descriptors that are its own.
 pub(super) struct CreateFds {
+    /// Input, if it has one and no terminal.
+    pub(super) input: Option<OwnedFd>,
     /// Output, unless it has a terminal.
     pub(super) output: Option<[OwnedFd; 2]>,
     /// See [`Launcher::gate`].
@@ -83,7 +87,8 @@ pub(super) struct ExecWork {
 
 /// Begins to make the container whose record is in `place`.
 pub(super) fn create(place: &Place<'_>, fds: CreateFds) -> io::Result<Worker> {
-    let mut keep: Vec<_> = fds.output.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+    let streams = fds.output.iter().flatten().chain(&fds.input);
+    let mut keep: Vec<_> = streams.map(AsRawFd::as_raw_fd).collect();
     keep.extend([fds.gate.as_raw_fd(), fds.status.as_raw_fd()]);
     run(place, keep, || make_container(place, fds))
 }
@@ -148,6 +153,10 @@ fn make_container(place: &Place<'_>, fds: CreateFds) -> Result<(i32, Option<Owne
         give(&config, &err);
         builder = builder.with_stdout(out).with_stderr(err);
     }
+    if let Some(input) = fds.input {
+        give(&config, &input);
+        builder = builder.with_stdin(input);
+    }
     if console.is_some() {
         builder = builder.with_console_socket(Some(console_path()));
     }
@@ -170,7 +179,7 @@ fn make_container(place: &Place<'_>, fds: CreateFds) -> Result<(i32, Option<Owne
 fn write_spec(place: &Place<'_>, config: &ContainerConfig) -> Result<(), Fault> {
     let fault = |why: &dyn ToString| Fault::system("writing the container's specification", why.to_string());
     let devices = if config.security.privileged { host_devices() } else { Vec::new() };
-    let host = Host { hierarchies: place.hierarchies, devices };
+    let host = Host { hierarchies: place.hierarchies, devices, joins: place.joins };
     let mut spec = spec::spec(config, place.cgroup, &host).map_err(|e| fault(&e))?;
     let home = rootfs::home(&place.dir.join("rootfs"), config.security.uid);
     if let Some(process) = spec.process_mut() {

@@ -111,6 +111,9 @@ impl Machine {
             resources: Resources::default(),
             log_path: self.path("logs").join(format!("{id}.log")),
             tty: false,
+            stdin: false,
+            stdin_once: false,
+            joins_processes_of: None,
             annotations: BTreeMap::new(),
         }
     }

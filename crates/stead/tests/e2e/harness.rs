@@ -5,6 +5,7 @@ mod home;
 mod stead;
 mod timeline;
 
+pub(crate) use followed::Followed;
 pub(crate) use home::{Home, Objects};
 pub(crate) use stead::{Client, Stead};
 pub(crate) use timeline::Timeline;

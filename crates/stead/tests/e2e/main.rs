@@ -1,7 +1,6 @@
 //! stead end to end: the real binary, real containers, real clients. Every test has a stead of its own, with
 //! its own data directory, port, address ranges and node name, and leaves nothing behind; those of
-//! `stateful_sets`, `deployments`, `access` and `clients` share one, and have a namespace each.
-//! `stateful_sets`, `deployments`, `clients` and `kubectl` share one, and have a namespace each.
+//! `stateful_sets`, `deployments`, `access`, `clients`, `kubectl` and `streams` share one, and have a namespace each.
 //!
 //! `cargo xtask test` makes the images that these tests run and names their folder in `STEAD_IMAGES`.
 
@@ -19,4 +18,5 @@ mod refusals;
 mod seed_walkthrough;
 mod services;
 mod stateful_sets;
+mod streams;
 mod volumes;

@@ -15,7 +15,8 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    pub(super) fn new(words: &str, mut command: Command) -> Self {
+    /// Starts a command.
+    pub(crate) fn new(words: &str, mut command: Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the client runs");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));

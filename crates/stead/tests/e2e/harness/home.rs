@@ -197,6 +197,23 @@ impl Home {
         feed(program.env("KUBECONFIG", self.stead.kubeconfig()), input)
     }
 
+    /// A command line of a client here, to be run as the test likes.
+    pub(crate) fn client_of(&self, client: Client, line: &str) -> std::process::Command {
+        self.stead.client_of(client, &self.here(line))
+    }
+
+    /// The API's client.
+    pub(crate) fn api(&self) -> kube::Client {
+        self.api.clone()
+    }
+
+    /// Waits for whatever a test does with the API.
+    pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(PATIENCE), work).await.expect("not within the time")
+        })
+    }
+
     /// Waits for a condition, as `kubectl wait` does.
     pub(crate) fn wait(&self, condition: &str, what: &str) {
         self.run(&format!("wait --for={condition} {what} --timeout={PATIENCE}s"));

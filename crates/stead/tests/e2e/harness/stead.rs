@@ -196,7 +196,8 @@ impl Stead {
         self.client_of(self.client, line)
     }
 
-    fn client_of(&self, client: Client, line: &str) -> Command {
+    /// A command line of a client, to be run as the test likes.
+    pub(crate) fn client_of(&self, client: Client, line: &str) -> Command {
         let mut command = match client {
             Client::Stead => self.command(),
             Client::Kubectl => {
