@@ -12,8 +12,6 @@ pub(super) struct Attachment {
     by: u64,
     /// The container's id.
     container: String,
-    /// Has its input.
-    stdin: bool,
 }
 
 /// Where copies of output go.
@@ -93,10 +91,7 @@ impl Shim {
         if !matches!(container.phase, Phase::Running(..)) {
             return Err(container.wrong_state());
         }
-        // The terminal has the size, also for those who do not write.
-        let pipe = container.input.pipe.as_ref().filter(|_| stdin);
-        let input = container.input.terminal.as_ref().or(pipe).map(OwnedFd::try_clone).transpose();
-        let input = input.map_err(|e| Fault::system("attaching to the container", e))?;
+        let input = container.input.join(stdin).map_err(|e| Fault::system("attaching to the container", e))?;
         for (stream, fd) in [("stdout", stdout), ("stderr", stderr)] {
             let Some(fd) = fd else { continue };
             rustix::io::ioctl_fionbio(&fd, true)
@@ -104,7 +99,7 @@ impl Shim {
             let (container, pending, ended) = (id.to_owned(), Vec::new(), false);
             self.taps.0.push(Tap { by, container, stream, fd, pending, ended });
         }
-        self.attachments.push(Attachment { by, container: id.to_owned(), stdin });
+        self.attachments.push(Attachment { by, container: id.to_owned() });
         let sent =
             self.connections.get_mut(&by).is_some_and(|c| c.send_with(&Reply::Attached, input.as_ref()));
         if !sent {
@@ -117,14 +112,7 @@ impl Shim {
     /// Somebody has left.
     pub(super) fn detach(&mut self, by: u64) {
         self.taps.0.retain(|tap| tap.by != by);
-        let Some(at) = self.attachments.iter().position(|a| a.by == by) else { return };
-        let left = self.attachments.swap_remove(at);
-        if let Some(container) = self.containers.get_mut(&left.container)
-            && left.stdin
-            && container.input.once
-        {
-            container.input.pipe = None;
-        }
+        self.attachments.retain(|attachment| attachment.by != by);
     }
 
     /// A container has ended: those who had joined it hear of it.

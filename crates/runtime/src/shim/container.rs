@@ -112,6 +112,22 @@ pub(super) fn pipes(tty: bool, stdin: bool, log: &mut Log) -> io::Result<(Gate, 
     Ok((Gate { open: open.into(), status }, CreateFds { input, output, gate, status: told }, ours))
 }
 
+impl Input {
+    /// What somebody who attaches gets. A terminal has the size, also for those who do not write. A pipe that is for
+    /// one is theirs from now on, and ends when they close it.
+    pub(super) fn join(&mut self, stdin: bool) -> io::Result<Option<OwnedFd>> {
+        if let Some(terminal) = &self.terminal {
+            return terminal.try_clone().map(Some);
+        }
+        match &self.pipe {
+            Some(_) if !stdin => Ok(None),
+            Some(_) if self.once => Ok(self.pipe.take()),
+            Some(pipe) => pipe.try_clone().map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
 impl Gate {
     /// Lets the program start; what comes of it is told by the status.
     pub(super) fn open(mut self) -> io::Result<OwnedFd> {

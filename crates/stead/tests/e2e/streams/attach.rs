@@ -1,6 +1,5 @@
 //! Joining a container's own process.
 
-use futures::StreamExt;
 use kube::api::{Api, AttachParams, TerminalSize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
