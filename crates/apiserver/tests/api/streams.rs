@@ -185,12 +185,6 @@ async fn the_proxy_passes_requests_on_and_answers_back() {
     let (head, _) = ask("p/proxy?x=1").await;
     let place = head.headers["location"].to_str().expect("a place");
     assert_eq!((head.status.as_u16(), place), (301, format!("{PODS}/p/proxy/?x=1").as_str()));
-    let (head, said) = ask("p:9/proxy/").await;
-    assert_eq!(head.status.as_u16(), 503);
-    assert!(
-        said.contains("error trying to reach service: dial tcp 10.42.0.7:9: connection refused"),
-        "{said}"
-    );
     server.stop().await;
 }
 
@@ -198,6 +192,8 @@ async fn the_proxy_passes_requests_on_and_answers_back() {
 async fn the_proxy_refuses_what_it_cannot_reach() {
     let api = Harness::start().await;
     running_pod(&api, "p").await;
+    let refusal = api.get(&format!("{PODS}/p:9/proxy/")).await.refused(503);
+    assert_eq!(refusal, "error trying to reach service: dial tcp 10.42.0.7:9: connection refused");
     let refusal = api.get(&format!("{PODS}/https:p:443/proxy/")).await.refused(501);
     assert!(refusal.contains("speaks plain HTTP only"), "{refusal}");
     api.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.expect(201);
@@ -232,7 +228,11 @@ async fn ephemeral_containers_are_added_and_stay() {
     let mut put = api.get(&path).await.expect(200);
     put["spec"]["ephemeralContainers"][0]["command"] = json!(["sh"]);
     let refusal = api.put(&path, &put).await.refused(422);
-    assert!(refusal.contains("existing ephemeral containers \"look\" may not be changed"), "{refusal}");
+    let name = put["spec"]["ephemeralContainers"][0]["name"].as_str().expect("a name");
+    assert!(
+        refusal.contains(&format!("existing ephemeral containers {name:?} may not be changed")),
+        "{refusal}"
+    );
     let refusal = api.patch("merge", &format!("{PODS}/p"), &add("late")).await.refused(422);
     assert!(refusal.contains("pod updates may not change fields"), "{refusal}");
 }

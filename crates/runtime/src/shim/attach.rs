@@ -91,7 +91,8 @@ impl Shim {
         if !matches!(container.phase, Phase::Running(..)) {
             return Err(container.wrong_state());
         }
-        let input = container.input.join(stdin).map_err(|e| Fault::system("attaching to the container", e))?;
+        let input =
+            container.input.join(stdin).map_err(|e| Fault::system("attaching to the container", e))?;
         for (stream, fd) in [("stdout", stdout), ("stderr", stderr)] {
             let Some(fd) = fd else { continue };
             rustix::io::ioctl_fionbio(&fd, true)
