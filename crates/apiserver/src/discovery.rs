@@ -133,7 +133,16 @@ fn paths() -> Value {
     let mut paths: Vec<String> = ["/api", "/apis"].map(str::to_owned).into();
     paths.extend(group_version_paths().into_iter().map(|(path, ..)| format!("/{path}")));
     paths.extend(groups().into_iter().map(|group| format!("/apis/{group}")));
-    let others = ["/.well-known/openid-configuration", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+    let others = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(others.map(str::to_owned));
     paths.sort();
     json!({"paths": paths})

@@ -1,10 +1,10 @@
 //! Carries out the actions of a plan through the API.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use apimachinery::meta::ObjectExt;
-use futures::{StreamExt, TryFutureExt, future, stream};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use http::Method;
 use kube::Client;
 use planner::plan::CREATED_NAME;
@@ -103,12 +103,17 @@ impl Executor {
 
     /// Carries out steps together; answers the first failure. Unless they are `independent`, none is begun after it.
     async fn steps(&self, steps: &[&[Action]], independent: bool) -> Result<(), ExecuteError> {
-        let stopped = AtomicBool::new(false);
-        let outcomes = stream::iter(steps)
-            .take_while(|_| future::ready(independent || !stopped.load(Ordering::Relaxed)))
-            .map(|step| self.step(step).inspect_err(|_| stopped.store(true, Ordering::Relaxed)))
-            .buffered(TOGETHER);
-        outcomes.fold(Ok(()), |all, one| future::ready(all.and(one))).await
+        let (mut outcome, mut waiting, mut under_way) = (Ok(()), steps.iter(), FuturesOrdered::new());
+        loop {
+            while under_way.len() < TOGETHER && (independent || outcome.is_ok()) {
+                let Some(step) = waiting.next() else { break };
+                under_way.push_back(self.step(step));
+            }
+            match under_way.next().await {
+                Some(done) => outcome = outcome.and(done),
+                None => return outcome,
+            }
+        }
     }
 
     /// One write, and the events that speak of it.

@@ -98,8 +98,10 @@ impl Case {
         let mut next = Next::default();
         for (ordinal, pod) in self.pods.iter().enumerate() {
             let Some(pod) = pod else { continue };
-            let adopted = pod.holder == Holder::Nobody && !self.spec.terminating;
-            if (adopted || pod.holder == Holder::Stray) && !pod.terminating {
+            // A set that is being deleted lets nothing go either (upstream: `ClaimObject`).
+            let changes_hands =
+                matches!(pod.holder, Holder::Nobody | Holder::Stray) && !self.spec.terminating;
+            if changes_hands && !pod.terminating {
                 next.adopted_or_released.insert(ordinal);
             }
         }

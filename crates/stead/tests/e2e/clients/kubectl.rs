@@ -89,7 +89,8 @@ fn transcript(kubectl: &Path, release: &str) -> String {
         let (words, input) = line.split_once(" | ").unwrap_or((line, ""));
         let mut command = Command::new(kubectl);
         command.args(["-n", home.namespace()]).args(words.split(' ')).env("HOME", folder.path());
-        let output = home.feed(command.current_dir(folder.path()), input);
+        command.current_dir(folder.path());
+        let output = home.feed(command, input);
         let said = [output.stdout, output.stderr].concat();
         page += &format!("$ kubectl {line}\n{}", without_chance(&String::from_utf8_lossy(&said)));
         page += &output
