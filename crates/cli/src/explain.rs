@@ -41,7 +41,7 @@ impl<'d> Document<'d> {
         for (depth, name) in wanted.fields.iter().enumerate() {
             let property = &self.content(schema)["properties"][name];
             if property.is_null() {
-                return Err(Error::plain(format!("error: field \"{name}\" does not exist")));
+                return Err(Error::plain(format!("field \"{name}\" does not exist")));
             }
             if depth + 1 == wanted.fields.len() {
                 let marks = self.marks(schema, name);

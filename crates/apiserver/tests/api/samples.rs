@@ -24,7 +24,8 @@ pub(crate) fn sample(kind: &Kind) -> Value {
     let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     let content = match kind.kind {
         "Namespace" | "Node" | "ServiceAccount" => json!({}),
-        "Pod" => json!({"spec": {"containers": [container]}}),
+        // Without the volume of a token, which has another name each time.
+        "Pod" => json!({"spec": {"automountServiceAccountToken": false, "containers": [container]}}),
         "Service" => json!({"spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]}}),
         "Endpoints" => json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]}),
         "ConfigMap" => json!({"data": {"a": "b"}}),

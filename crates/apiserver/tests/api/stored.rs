@@ -11,6 +11,8 @@ use crate::samples::{name, sample};
 
 /// The kinds that something acts on: planners, the node, admission, or the clients that they are made for.
 const ACTED_ON: &[&str] = &[
+    "clusterrolebindings.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
     "configmaps",
     "controllerrevisions.apps",
     "deployments.apps",
@@ -25,6 +27,8 @@ const ACTED_ON: &[&str] = &[
     "poddisruptionbudgets.policy",
     "pods",
     "replicasets.apps",
+    "rolebindings.rbac.authorization.k8s.io",
+    "roles.rbac.authorization.k8s.io",
     "secrets",
     "serviceaccounts",
     "services",

@@ -11,6 +11,7 @@ metadata:
   name: db-0
 spec:
   nodeName: n1
+  automountServiceAccountToken: false
   containers:
   - name: main
     image: busybox

@@ -56,7 +56,7 @@ async fn fields_below_are_listed_to_the_last() {
     }
     assert_eq!(stead.fails("explain cm.nothing").await, "error: field \"nothing\" does not exist\n");
     let said = stead.fails("explain hpa --api-version=autoscaling/v7").await;
-    assert_eq!(said, "the server has no autoscaling/v7: see api-versions for what it has\n");
+    assert_eq!(said, "error: the server has no autoscaling/v7: see api-versions for what it has\n");
 }
 
 #[tokio::test]
