@@ -18,10 +18,10 @@ pub fn reconcile(expected: &Value, existing: &Value) -> Option<Value> {
     let mut new = existing.clone();
     for map in ["labels", "annotations"] {
         for (key, value) in entries(&expected["metadata"][map]) {
-            if existing["metadata"][map].get(key).is_none() {
-                if let Some(map) = object(&mut new["metadata"], map) {
-                    map.insert(key.clone(), value.clone());
-                }
+            if existing["metadata"][map].get(key).is_none()
+                && let Some(map) = object(&mut new["metadata"], map)
+            {
+                map.insert(key.clone(), value.clone());
             }
         }
     }
