@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use apimachinery::inject::Clock;
 use futures::{StreamExt, TryStreamExt};
 use http::{Method, Request};
 use kube::Client;
@@ -34,6 +35,7 @@ type Listener = Box<dyn Fn(&World, &Change) + Send + Sync>;
 /// Keeps a [`World`] current. Share it behind an `Arc`.
 pub struct Informers {
     client: Client,
+    clock: Clock,
     world: RwLock<World>,
     /// Held from a change of the world until all listeners know of it: they hear of changes in the order in
     /// which the world took them, whoever brought them.
@@ -46,10 +48,11 @@ pub struct Informers {
 }
 
 impl Informers {
-    /// Informers with an empty world; [`Informers::run`] fills it.
-    pub fn new(client: Client) -> Arc<Self> {
+    /// Informers with an empty world; [`Informers::run`] fills it, and notes by `clock` when nodes are heard of.
+    pub fn new(client: Client, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             client,
+            clock,
             world: RwLock::default(),
             order: Mutex::default(),
             listeners: RwLock::default(),
@@ -204,7 +207,12 @@ impl Informers {
     /// Changes the world and tells the listeners.
     fn change(&self, take: impl FnOnce(&mut World) -> Vec<Change>) {
         let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = take(&mut self.write());
+        let changes = {
+            let (mut world, now) = (self.write(), self.clock.now());
+            let changes = take(&mut world);
+            changes.iter().for_each(|change| world.heartbeats.hear(change, now));
+            changes
+        };
         let world = self.world();
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
         for change in &changes {

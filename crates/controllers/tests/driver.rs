@@ -96,7 +96,7 @@ fn telling(names: UnboundedSender<String>) -> impl Fn(&Key) {
 #[tokio::test(start_paused = true)]
 async fn what_was_there_before_the_driver_is_planned() {
     let (client, _) = api();
-    let informers = Informers::new(client.clone());
+    let informers = Informers::new(client.clone(), Clock::new(Timestamp::now));
     tokio::spawn(Arc::clone(&informers).run(pending()));
     informers.synced().await;
     let (names, mut planned) = unbounded_channel();
@@ -114,7 +114,7 @@ async fn what_was_there_before_the_driver_is_planned() {
 #[tokio::test(start_paused = true)]
 async fn a_planner_that_panics_over_one_key_goes_on_with_others_and_tries_that_one_again() {
     let (client, _) = api();
-    let informers = Informers::new(client.clone());
+    let informers = Informers::new(client.clone(), Clock::new(Timestamp::now));
     let (names, mut planned) = unbounded_channel();
     // More often than there are workers.
     let (tell, panics) = (telling(names), AtomicU32::new(20));
@@ -136,7 +136,7 @@ async fn a_planner_that_panics_over_one_key_goes_on_with_others_and_tries_that_o
 #[tokio::test(start_paused = true)]
 async fn a_name_that_somebody_else_has_is_asked_for_less_and_less_often() {
     let (client, mut creations) = api();
-    let informers = Informers::new(client.clone());
+    let informers = Informers::new(client.clone(), Clock::new(Timestamp::now));
     let planner = planner(|key| {
         let pod = json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": format!("{}-x", key.name), "namespace": "default"}});

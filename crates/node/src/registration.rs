@@ -150,14 +150,20 @@ async fn renew(host: &Host) -> Result<(), kube::Error> {
     }
 }
 
-/// Keeps the node alive for the API, for ever: renews its lease, and registers it anew as soon as it is gone.
+/// Keeps the node alive for the API, for ever: renews its lease, and says anew how it is as soon as its object is gone
+/// or somebody doubts that it is well.
 pub(crate) async fn heartbeat(host: Arc<Host>) {
-    let gone = Arc::new(Notify::new());
-    let (tell, name) = (Arc::clone(&gone), host.config.name.clone());
+    let asked = Arc::new(Notify::new());
+    let (tell, name) = (Arc::clone(&asked), host.config.name.clone());
     host.informers.on_change(move |_, change| {
-        if let (Some(Object::Node(node)), None) = (&change.old, &change.new)
-            && node.metadata.name.as_ref() == Some(&name)
-        {
+        let is_asked = match (&change.old, &change.new) {
+            (Some(Object::Node(node)), None) => node.metadata.name.as_ref() == Some(&name),
+            (_, Some(Object::Node(node))) => {
+                node.metadata.name.as_ref() == Some(&name) && planner::nodes::is_doubted(node)
+            }
+            _ => false,
+        };
+        if is_asked {
             tell.notify_one();
         }
     });
@@ -165,7 +171,7 @@ pub(crate) async fn heartbeat(host: Arc<Host>) {
     loop {
         let pause = if registered { RENEW } else { AGAIN };
         tokio::select! {
-            () = gone.notified() => registered = false,
+            () = asked.notified() => registered = false,
             () = tokio::time::sleep(pause) => {}
         }
         let outcome = if registered { renew(&host).await } else { register(&host).await };

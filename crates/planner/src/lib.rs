@@ -33,16 +33,21 @@ pub mod disruption;
 pub mod endpoint_slice;
 pub mod explain;
 pub mod garbage_collector;
+pub mod heartbeats;
 pub mod namespace;
+pub mod node_lifecycle;
+pub mod nodes;
 mod numbers;
 mod objects;
 pub mod plan;
 pub mod pod_actions;
+pub mod pod_gc;
 mod pods;
 pub mod replica_set;
 pub mod scheduler;
 pub mod service_proxy;
 pub mod stateful_set;
+pub mod taint_eviction;
 mod template;
 pub mod volume_binder;
 pub mod world;
@@ -77,4 +82,7 @@ pub static PLANNERS: &[&dyn Planner] = &[
     &replica_set::ReplicaSetPlanner,
     &deployment::DeploymentPlanner,
     &cluster_role_aggregation::ClusterRoleAggregation,
+    &node_lifecycle::NodeLifecycle,
+    &taint_eviction::TaintEviction,
+    &pod_gc::PodGarbageCollector,
 ];

@@ -128,6 +128,11 @@ pub(crate) fn delete<K: Resource + Metadata<Ty = ObjectMeta>>(object: &K) -> Act
     Action::Delete { target: object_ref(object), resource_version: None, grace_period: None }
 }
 
+/// Deletes this very object at once: nobody is asked whether it can go.
+pub(crate) fn deleted_now<K: Resource + Metadata<Ty = ObjectMeta>>(object: &K) -> Action {
+    Action::Delete { target: object_ref(object), resource_version: None, grace_period: Some(0) }
+}
+
 /// How people call an object: `pod/web-0`.
 pub(crate) fn spoken(object: &ObjectRef) -> String {
     format!("{}/{}", object.kind.to_lowercase(), object.name)

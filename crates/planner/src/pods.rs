@@ -2,6 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec};
+use serde_json::json;
+
+use crate::objects::uid;
+use crate::plan::Action;
+use crate::world::object_ref;
 
 /// Why a container waits when it will not go on by itself: somebody must change something first.
 const STUCK: &[&str] = &[
@@ -44,6 +49,23 @@ pub(crate) fn address(pod: &Pod) -> Option<&str> {
 /// The condition of this type.
 pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
+}
+
+/// Says that somebody is about to end the pod (KEP-3329).
+pub(crate) const DISRUPTION_TARGET: &str = "DisruptionTarget";
+
+/// Puts a condition in the place of the one of its type, or beside the others. The list is written as a whole: it must
+/// not have changed meanwhile.
+pub(crate) fn status_with_condition(pod: &Pod, condition: PodCondition) -> Action {
+    let told = pod.status.as_ref().and_then(|status| status.conditions.clone());
+    let mut conditions = told.unwrap_or_default();
+    match conditions.iter_mut().find(|held| held.type_ == condition.type_) {
+        Some(held) => *held = condition,
+        None => conditions.push(condition),
+    }
+    let meta = json!({"uid": uid(&pod.metadata), "resourceVersion": pod.metadata.resource_version});
+    let patch = json!({"metadata": meta, "status": {"conditions": conditions}});
+    Action::PatchStatus { target: object_ref(pod), patch }
 }
 
 /// Whether the pod has the condition Ready.

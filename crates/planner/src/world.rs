@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
     ServiceAccount,
@@ -22,6 +23,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::Serialize;
 use serde_json::Value;
 
+use crate::heartbeats::Heartbeats;
 use crate::plan::ObjectRef;
 
 /// An object's place within its kind. The namespace is empty for cluster-scoped kinds.
@@ -218,6 +220,8 @@ macro_rules! world {
         #[derive(Clone, Debug, Default)]
         pub struct World {
             $($(#[$doc])* pub $table: Table<$type>,)*
+            /// When nodes were last heard of; whoever feeds the world says so, or nobody listens.
+            pub heartbeats: Heartbeats,
         }
 
         impl World {
@@ -391,6 +395,8 @@ world! {
     namespaces: Namespace,
     /// Nodes.
     nodes: Node,
+    /// Leases, those by which nodes show that they live among them.
+    leases: Lease,
     /// Pods.
     pods: Pod,
     /// Services.

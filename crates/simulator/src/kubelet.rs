@@ -23,8 +23,8 @@ use crate::process::Process;
 use crate::sim::{Sim, lock};
 use crate::worker::{self, Worker};
 
-/// How often the lease is renewed: less often than a kubelet does, since nobody here reads it.
-const RENEW: Duration = Duration::from_secs(60);
+/// How often the lease is renewed.
+const RENEW: Duration = Duration::from_secs(10);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(500);
 /// Where nodes renew their leases.
@@ -83,7 +83,7 @@ async fn absence(sim: &Sim) -> Duration {
 
 async fn live(sim: Arc<Sim>, process: &Arc<Process>, node: &str) {
     let client = sim.client(process);
-    let informers = Informers::new(client.clone());
+    let informers = Informers::new(client.clone(), sim.clock());
     let recorder = Recorder::new(client.clone(), "kubelet", node, sim.clock());
     let (sender, mut news) = mpsc::unbounded_channel();
     informers.on_change(move |_, change| {
@@ -205,11 +205,10 @@ impl Kubelet {
             "spec": {},
         });
         let resources = json!({"cpu": "8", "memory": "16Gi", "pods": "110", "ephemeral-storage": "100Gi"});
-        let status = json!({"status": {"capacity": resources, "allocatable": resources, "conditions": [{
-            "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the simulated kubelet is well",
-        }]}});
+        let status = json!({"status": {"capacity": resources, "allocatable": resources}});
         self.insist(Method::POST, "/api/v1/nodes", &node).await;
         self.insist(Method::PATCH, &format!("/api/v1/nodes/{name}/status"), &status).await;
+        self.insist(Method::PATCH, &format!("/api/v1/nodes/{name}/status"), &self.well()).await;
         let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"holderIdentity": name}});
         self.insist(Method::POST, LEASES, &lease).await;
@@ -226,9 +225,26 @@ impl Kubelet {
         }
     }
 
+    /// What the node says of itself.
+    fn well(&self) -> serde_json::Value {
+        json!({"status": {"conditions": [{
+            "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the simulated kubelet is well",
+            "lastHeartbeatTime": apimachinery::time::format_seconds(self.sim.now()),
+        }]}})
+    }
+
+    /// Whether it is written of the node that it is not well.
+    fn is_doubted(&self) -> bool {
+        self.informers.world().nodes.get("", &self.node).is_some_and(|node| planner::nodes::is_doubted(node))
+    }
+
     async fn beat(&self) {
         loop {
             sleep(RENEW).await;
+            if self.is_doubted() {
+                let path = format!("/api/v1/nodes/{}/status", self.node);
+                let _ = send_json(&self.client, Method::PATCH, &path, &self.well()).await;
+            }
             let at = apimachinery::time::format_micros(self.sim.now());
             let path = format!("{LEASES}/{}", self.node);
             // A beat that fails is made up for by the next.

@@ -138,7 +138,7 @@ async fn controllers(sim: Arc<Sim>) {
         sim.set_controllers(&process);
         sim.note("the controllers start");
         let client = sim.client(&process);
-        let informers = Informers::new(client.clone());
+        let informers = Informers::new(client.clone(), sim.clock());
         let listening = Arc::clone(&informers).run(pending());
         let planning = controllers::run(&JUDGED, client, informers, "simulator", sim.clock(), pending());
         tokio::select! {

@@ -13,7 +13,7 @@ use crate::fake::{Asked, Fake, clock, pod, refusal};
 
 fn executor(api: &Fake) -> Executor {
     let recorder = Recorder::new(api.client.clone(), "test-controller", "here", clock());
-    Executor::new(api.client.clone(), Informers::new(api.client.clone()), recorder)
+    Executor::new(api.client.clone(), Informers::new(api.client.clone(), clock()), recorder)
 }
 
 fn set() -> ObjectRef {
@@ -81,7 +81,7 @@ async fn objects_of_one_kind_are_made_together_once_the_first_is_taken() {
     });
     let client = kube::Client::new(service, "default");
     let recorder = Recorder::new(client.clone(), "test-controller", "here", clock());
-    let executor = Executor::new(client.clone(), Informers::new(client), recorder);
+    let executor = Executor::new(client.clone(), Informers::new(client, clock()), recorder);
     let plan = Plan { actions: [create("db-0"), create("db-1"), create("db-2")].concat(), ..Plan::default() };
     executor.execute(&plan).await.expect("all are taken");
     assert_eq!(meeting.0.load(Ordering::Relaxed), 3);
@@ -105,7 +105,7 @@ async fn actions_that_do_not_depend_on_each_other_go_on_and_the_first_failure_is
 #[tokio::test]
 async fn what_was_taken_for_gone_and_is_there_makes_the_plan_stale() {
     let api = Fake::new(|_| (200, pod("db-0", 7)));
-    let informers = Informers::new(api.client.clone());
+    let informers = Informers::new(api.client.clone(), clock());
     let recorder = Recorder::new(api.client.clone(), "test-controller", "here", clock());
     let executor = Executor::new(api.client.clone(), informers.clone(), recorder);
     let target = |uid: &str| ObjectRef {
@@ -154,7 +154,7 @@ async fn what_was_bound_is_known_as_bound_before_any_watch_tells() {
             (200, bound)
         }
     });
-    let informers = Informers::new(api.client.clone());
+    let informers = Informers::new(api.client.clone(), clock());
     let recorder = Recorder::new(api.client.clone(), "test-controller", "here", clock());
     let executor = Executor::new(api.client.clone(), informers.clone(), recorder);
     let pod = ObjectRef { api_version: "v1".into(), kind: "Pod".into(), name: "db-0".into(), ..set() };

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::fake::{Fake, list, pod, raw};
+use crate::fake::{Fake, clock, list, pod, raw};
 
 /// Informers that run, and what a listener hears of pods: `+ db-0 7`, `- db-0`.
 fn start(api: &Fake) -> (Arc<Informers>, UnboundedReceiver<String>) {
-    let informers = Informers::new(api.client.clone());
+    let informers = Informers::new(api.client.clone(), clock());
     let (sender, heard) = unbounded_channel();
     informers.on_change(move |world, change| {
         if let Some(told) = told(world, change) {
@@ -104,7 +104,7 @@ async fn an_unreadable_object_does_not_hide_the_others() {
 async fn a_listener_that_panics_ends_neither_the_watch_nor_the_others() {
     let api = Fake::new(|_| (200, list(5, &[pod("db-0", 4)])));
     let watch = api.next_watch();
-    let informers = Informers::new(api.client.clone());
+    let informers = Informers::new(api.client.clone(), clock());
     informers.on_change(|_, _| panic!("on purpose"));
     let (sender, mut heard) = unbounded_channel();
     informers.on_change(move |world, change| {
@@ -119,7 +119,7 @@ async fn a_listener_that_panics_ends_neither_the_watch_nor_the_others() {
 #[tokio::test]
 async fn listeners_hear_of_changes_in_the_order_in_which_the_world_took_them() {
     let api = Fake::new(|_| (200, list(5, &[])));
-    let informers = Informers::new(api.client.clone());
+    let informers = Informers::new(api.client.clone(), clock());
     let newest = AtomicU64::new(0);
     let (sender, mut late) = unbounded_channel();
     informers.on_change(move |_, change| {

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use client::Informers;
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Watch, list, pod, raw};
+use crate::fake::{Fake, Watch, clock, list, pod, raw};
 
 /// Informers that have listed no pods at revision 5, and watch; `later` is what the next list says.
 async fn watching(later: Value) -> (Arc<Informers>, Fake, Watch) {
     let lists = Mutex::new(vec![later, list(5, &[])]);
     let api = Fake::new(move |_| (200, lists.lock().unwrap().pop().expect("no third list")));
     let watch = api.next_watch();
-    let informers = Informers::new(api.client.clone());
+    let informers = Informers::new(api.client.clone(), clock());
     tokio::spawn(Arc::clone(&informers).run(std::future::pending()));
     informers.synced().await;
     (informers, api, watch)

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use client::Informers;
 use futures::TryStreamExt;
 use images::ImageStore;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node as NodeObject, Pod};
 use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, Resource};
@@ -203,7 +204,7 @@ impl Machine {
         };
         stead.block_on(async {
             let client = self.client("system:node:n");
-            let informers = Informers::new(client.clone());
+            let informers = Informers::new(client.clone(), Clock::new(Timestamp::now));
             tokio::spawn(Arc::clone(&informers).run(std::future::pending()));
             let parts = node::Parts {
                 client,

@@ -1,19 +1,16 @@
 //! Pods that were marked for a disruption which never came (`syncStalePodDisruption`, KEP-3329).
 
-use apimachinery::time::format_seconds;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
-use crate::objects::{is_terminating, uid};
-use crate::plan::{Action, Plan};
-use crate::pods::{condition, is_terminal};
-use crate::world::object_ref;
+use crate::numbers::time;
+use crate::objects::is_terminating;
+use crate::plan::Plan;
+use crate::pods::{DISRUPTION_TARGET, condition, is_terminal, status_with_condition};
 
 /// How long a pod may stay marked without being deleted (`stalePodDisruptionTimeout`).
 const STALE_AFTER: SignedDuration = SignedDuration::from_secs(2 * 60);
 
-const DISRUPTION_TARGET: &str = "DisruptionTarget";
 /// The kubelet marks pods long before it ends them.
 const TERMINATION_BY_KUBELET: &str = "TerminationByKubelet";
 
@@ -36,20 +33,11 @@ pub(super) fn do_plan_stale_mark(pod: &Pod, now: Timestamp, plan: &mut Plan) {
         plan.requeue(left);
         return;
     }
-    let told = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let conditions: Vec<Value> = told
-        .map(|held| match held.type_.as_str() {
-            DISRUPTION_TARGET => {
-                json!({"type": DISRUPTION_TARGET, "status": "False", "lastTransitionTime": format_seconds(now)})
-            }
-            _ => serde_json::to_value(held).unwrap_or_default(),
-        })
-        .collect();
-    // The list is written as a whole: it must not have changed meanwhile.
-    let meta = &pod.metadata;
-    let patch = json!({
-        "metadata": {"uid": uid(meta), "resourceVersion": meta.resource_version},
-        "status": {"conditions": conditions},
-    });
-    plan.actions.push(Action::PatchStatus { target: object_ref(pod), patch });
+    let unmarked = PodCondition {
+        type_: DISRUPTION_TARGET.to_owned(),
+        status: "False".to_owned(),
+        last_transition_time: Some(time(now)),
+        ..PodCondition::default()
+    };
+    plan.actions.push(status_with_condition(pod, unmarked));
 }

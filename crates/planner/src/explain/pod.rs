@@ -5,13 +5,15 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{CHECK_NAME, Cause, Walk, container, flag, held_by_others, references};
 use crate::Planner;
+use crate::nodes;
 use crate::objects::{annotation, is_terminating, namespace};
 use crate::plan::Waiting;
 use crate::pods::{
     claim_names, container_statuses, is_running_and_ready, is_terminal, node_name, phase, ready_since, spec,
 };
-use crate::scheduler::{SCHEDULER_NAME, Scheduler, is_node_ready, reasons};
+use crate::scheduler::{SCHEDULER_NAME, Scheduler, reasons};
 use crate::stateful_set::{Ordinals, parent_and_ordinal};
+use crate::taint_eviction::TaintEviction;
 use crate::volume_binder::matching::is_bound;
 use crate::world::Key;
 
@@ -32,7 +34,12 @@ impl Walk<'_> {
         {
             let node = node_name(pod).unwrap_or_default();
             return Cause::new(format!("pod/{name} is on node {node}, which says nothing of it"))
-                .because([behind]);
+                .because([behind])
+                .because(self.eviction(pod));
+        }
+        if let Some(eviction) = self.eviction(pod) {
+            let node = node_name(pod).unwrap_or_default();
+            return Cause::new(format!("pod/{name} may not stay on node {node}")).because([eviction]);
         }
         if is_running_and_ready(pod) {
             let since = ready_since(pod).map_or(String::new(), |since| format!(" for {}", self.age(since)));
@@ -96,13 +103,35 @@ impl Walk<'_> {
                 .words(event.message.as_deref().unwrap_or_default())
         });
         let silent = self.silent_node(pod).map(|behind| {
-            let (node, flag) = (node_name(pod).unwrap_or_default(), flag(namespace(&pod.metadata)));
-            Cause::new("only its node can say that its processes are gone").because([behind]).fix(format!(
-                "when you are sure that node {node} is off for good: stead delete pod {name}{flag} --force \
-                 --grace-period=0"
-            ))
+            Cause::new("only its node can say that its processes are gone")
+                .because([behind])
+                .fix(self.give_up(pod, name))
         });
         Cause::new(text).because(failed).because(silent).because(held_by_others(&pod.metadata))
+    }
+
+    /// How somebody says that a pod's processes are gone, whose node cannot.
+    fn give_up(&self, pod: &Pod, name: &str) -> String {
+        let (node, flag) = (node_name(pod).unwrap_or_default(), flag(namespace(&pod.metadata)));
+        if self.world.nodes.get("", node).is_none() {
+            return format!(
+                "when you are sure that node {node} is off for good: stead delete pod {name}{flag} --force \
+                 --grace-period=0"
+            );
+        }
+        format!(
+            "when you are sure that the machine of node {node} is off, give all its pods up: kubectl taint node {node} \
+             {}=nodeshutdown:NoExecute",
+            nodes::OUT_OF_SERVICE
+        )
+    }
+
+    /// That the pod may stay on its node only for a while.
+    fn eviction(&self, pod: &Pod) -> Option<Cause> {
+        let plan = TaintEviction.plan(self.world, &Key::of(&pod.metadata), self.now);
+        let waiting = plan.waiting_on.into_iter().next()?;
+        let fix = "to let it stay for longer, or for ever, give its template a toleration (spec.tolerations)";
+        Some(Cause::new(waiting.message).fix(fix))
     }
 
     /// Why a set makes no pod of this ordinal, if it does not want one.
@@ -141,7 +170,7 @@ impl Walk<'_> {
     /// The pod's node, where that is not there or has not spoken lately.
     fn silent_node(&mut self, pod: &Pod) -> Option<Cause> {
         let node = node_name(pod)?;
-        let speaks = self.world.nodes.get("", node).is_some_and(|node| is_node_ready(node));
+        let speaks = self.world.nodes.get("", node).is_some_and(|node| nodes::is_ready(node));
         (!speaks).then(|| self.object("Node", "", node))
     }
 

@@ -4,6 +4,7 @@ use apimachinery::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 
 use super::{Cause, Walk, flag, node};
+use crate::node_lifecycle::is_condition;
 use crate::objects::{label, name, namespace};
 use crate::pods::spec;
 use crate::scheduler::{Refusal, Shortage, home_of, port_holder, refusals};
@@ -36,6 +37,7 @@ impl Walk<'_> {
             }
             Refusal::NotReady => self.object("Node", "", node_name),
             Refusal::Affinity => unwanted(pod, node),
+            Refusal::Taint(taint) if is_condition(taint) => self.object("Node", "", node_name),
             Refusal::Taint(taint) => {
                 let value = taint.value.as_deref().map_or(String::new(), |value| format!("={value}"));
                 let spoken = format!("{}{value}:{}", taint.key, taint.effect);

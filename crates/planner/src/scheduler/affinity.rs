@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration,
 };
 
+use crate::nodes::taints;
 use crate::objects::{label, name};
 use crate::pods::spec;
 
@@ -60,8 +61,7 @@ fn requirement_holds(requirement: &NodeSelectorRequirement, value: Option<&str>)
 /// The first taint of one of these effects that keeps the pod away from the node.
 pub(super) fn untolerated<'n>(pod: &Pod, node: &'n Node, effects: &[&str]) -> Option<&'n Taint> {
     let tolerations = spec(pod).and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    taints
+    taints(node)
         .iter()
         .filter(|taint| effects.contains(&taint.effect.as_str()))
         .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
@@ -78,7 +78,7 @@ pub(super) fn tolerates_cordon(pod: &Pod) -> bool {
 }
 
 /// `Toleration.ToleratesTaint`.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if given(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
         return false;

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
 pub use admission::{Rejection, admit};
-pub(crate) use affinity::selects;
+pub(crate) use affinity::{selects, tolerates};
 pub(crate) use refusals::{Refusal, home_of, port_holder, refusals};
 pub(crate) use resources::{Shortage, ports_on_host};
 pub use volumes::SELECTED_NODE;
@@ -168,12 +168,6 @@ fn place(pod: &Pod, node: &Node, claims: &PodClaims<'_>, plan: &mut Plan) {
     let message =
         format!("Successfully assigned {}/{} to {node_name}", namespace(&pod.metadata), name(&pod.metadata));
     plan.record(&object_ref(pod), EventType::Normal, "Scheduled", message);
-}
-
-/// Whether the node has said lately that it is well.
-pub(crate) fn is_node_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// `0/1 nodes are available: 1 Insufficient memory.`

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Taint};
 
 use super::resources::{NodeInfo, Shortage};
 use super::volumes::{self, PodClaims};
-use super::{affinity, is_node_ready, node_infos};
+use super::{affinity, node_infos};
+use crate::nodes::is_ready;
 use crate::objects::name;
 use crate::pods::{is_terminal, node_name};
 use crate::volume_binder::matching::volume_of;
@@ -70,7 +71,7 @@ pub(super) fn filter<'w>(
     if let Some(taint) = affinity::untolerated(pod, node, &["NoSchedule", "NoExecute"]) {
         return vec![Refusal::Taint(taint)];
     }
-    if !is_node_ready(node) {
+    if !is_ready(node) {
         return vec![Refusal::NotReady];
     }
     if let Some(port) = info.port_conflict(pod) {

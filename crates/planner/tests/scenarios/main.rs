@@ -14,6 +14,7 @@ mod endpoints;
 mod garbage;
 mod holds;
 mod judge;
+mod nodes;
 mod replica_sets;
 mod revisions;
 mod roles;

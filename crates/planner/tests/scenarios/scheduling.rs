@@ -116,7 +116,11 @@ fn labels_taints_cordons_and_readiness_keep_pods_away() {
     let cordoned = json!({"spec": {"unschedulable": true}});
     check(&edit(cordoned), json!({}), &format!("{none}were unschedulable."));
     let dead = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
-    check(&edit(dead), json!({}), &format!("{none}were not ready."));
+    check(
+        &edit(dead),
+        json!({}),
+        &format!("{none}had untolerated taint {{node.kubernetes.io/unreachable: }}."),
+    );
 }
 
 fn merge(into: &mut Value, change: &Value) {

@@ -22,10 +22,16 @@ pub(crate) struct Sim {
     pub(crate) log: Vec<String>,
     /// `reason message` of events, in order.
     pub(crate) events: Vec<String>,
+    /// Whether what is written now was planned.
+    is_planned: bool,
+    /// Nodes whose agents say nothing any more.
+    pub(crate) silent: BTreeSet<String>,
     store: BTreeMap<Id, Value>,
     queue: VecDeque<(usize, Key)>,
     timers: BTreeSet<(Timestamp, usize, Key)>,
     revision: u64,
+    /// How many of those were renewals of leases.
+    beats: u64,
     uids: u64,
     /// How many names were given to what had none, and the last of them.
     generated: (u64, String),
@@ -81,10 +87,13 @@ impl Sim {
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             log: Vec::new(),
             events: Vec::new(),
+            is_planned: false,
+            silent: BTreeSet::new(),
             store: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeSet::new(),
             revision: 100,
+            beats: 0,
             uids: 0,
             generated: (0, String::new()),
             aliases: BTreeMap::new(),
@@ -104,9 +113,9 @@ impl Sim {
         sim
     }
 
-    /// How many writes there were.
+    /// How many writes there were, beside renewals of leases.
     pub(crate) fn revision(&self) -> u64 {
-        self.revision
+        self.revision - self.beats
     }
 
     /// The object as the API would answer it.
@@ -197,10 +206,23 @@ impl Sim {
     /// Lets time pass, and planners that asked for it look again.
     pub(crate) fn tick(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
+        self.beat();
         while self.timers.first().is_some_and(|(at, ..)| *at <= self.now) {
             if let Some((_, planner, key)) = self.timers.pop_first() {
                 self.enqueue(planner, key);
             }
+        }
+    }
+
+    /// All nodes renew their leases that are not silent.
+    fn beat(&mut self) {
+        let nodes = self.world.nodes.iter().filter_map(|node| node.metadata.name.clone());
+        let alive: Vec<String> = nodes.filter(|name| !self.silent.contains(name)).collect();
+        for name in alive {
+            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"renewTime": self.now.to_string()}});
+            self.put(lease);
+            self.beats += 1;
         }
     }
 
@@ -223,8 +245,11 @@ impl Sim {
             self.timers.insert((self.now + after, planner, key.clone()));
         }
         for action in &plan.actions {
+            self.is_planned = true;
+            let done = self.act(action);
+            self.is_planned = false;
             // The world here is never late: what is refused is wrong, or two steps of one plan disagree.
-            if let Err(Refused(why)) = self.act(action) {
+            if let Err(Refused(why)) = done {
                 panic!("{} {key:?}: {why}; the plan was {:#?}", PLANNERS[planner].name(), plan.actions);
             }
         }
@@ -284,6 +309,7 @@ impl Sim {
 
     fn tell(&mut self, change: Option<Change>) {
         let Some(change) = change else { return };
+        self.world.heartbeats.hear(&change, self.now);
         for object in change.old.iter().chain(&change.new) {
             for (index, planner) in PLANNERS.iter().enumerate() {
                 for key in planner.keys(&self.world, object) {
@@ -304,8 +330,10 @@ impl Sim {
                 let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
                 object["metadata"]["generation"] = (generation + 1).into();
             }
+            // A pod goes when its kubelet says so, and not with somebody else's word on its phase.
+            let is_kubelets = held["status"]["phase"] == object["status"]["phase"] || !self.is_planned;
             let terminating = !text(&object, "deletionTimestamp").is_empty();
-            if terminating && !is_held(&object) {
+            if terminating && is_kubelets && !is_held(&object) {
                 return self.forget(&key);
             }
         }
@@ -372,6 +400,17 @@ impl Sim {
         self.put(terminating);
     }
 
+    /// Nobody is asked any more whether the pod's processes are gone.
+    fn let_go(&mut self, key: &Id) {
+        let Some(mut held) = self.store.get(key).cloned() else { return };
+        self.note("force off", &key.0, &key.2, "");
+        if held["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
+            return self.forget(key);
+        }
+        held["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        self.put(held);
+    }
+
     fn expect(&self, target: &ObjectRef, version: Option<&str>) -> Result<Id, Refused> {
         let key = (target.kind.clone(), target.namespace.clone(), target.name.clone());
         let Some(held) = self.store.get(&key) else {
@@ -401,9 +440,12 @@ impl Sim {
             }
             Action::Patch { target, patch } => self.patch(target, patch, false),
             Action::PatchStatus { target, patch } => self.patch(target, patch, true),
-            Action::Delete { target, resource_version, .. } => {
+            Action::Delete { target, resource_version, grace_period } => {
                 let key = self.expect(target, resource_version.as_deref())?;
                 self.delete(&key);
+                if *grace_period == Some(0) {
+                    self.let_go(&key);
+                }
                 Ok(())
             }
             Action::Bind { pod, node } => {

@@ -76,7 +76,8 @@ pub(super) async fn start(
     let group = &running.clients;
     // Who only looks needs no more than upstream's role for that.
     let watcher = UserInfo::new("system:kube-controller-manager", &["system:authenticated"]);
-    let informers = Informers::new(Client::new(api.service(watcher), "default"));
+    let clock = Clock::new(Timestamp::now);
+    let informers = Informers::new(Client::new(api.service(watcher), "default"), clock.clone());
     group.spawn(Arc::clone(&informers).run(group.stop.clone().cancelled_owned()));
     if let Some(network) = network {
         let (client, informers) = (client(&format!("system:node:{node_name}")), Arc::clone(&informers));
@@ -86,17 +87,16 @@ pub(super) async fn start(
         group.spawn(node.run(group.stop.clone().cancelled_owned()));
     }
     // After the node: nobody is to plan on what the API was told of pods before stead ended.
-    start_controllers(client("system:kube-controller-manager"), informers, node_name, group);
+    start_controllers(client("system:kube-controller-manager"), informers, node_name, clock, group);
     if let Some(dns) = dns {
         start_dns(dns, client("system:coredns"), group);
     }
     Ok(())
 }
 
-fn start_controllers(client: Client, informers: Arc<Informers>, host: String, group: &Group) {
+fn start_controllers(client: Client, informers: Arc<Informers>, host: String, clock: Clock, group: &Group) {
     let stop = group.stop.clone();
     group.spawn(async move {
-        let clock = Clock::new(Timestamp::now);
         controllers::run(planner::PLANNERS, client, informers, &host, clock, stop.cancelled()).await;
     });
 }

@@ -14,8 +14,9 @@ use crate::session::Session;
 
 /// Of these kinds all namespaces matter: the scheduler counts every pod on a node, volumes know their claim.
 const FROM_EVERYWHERE: &[&str] = &["Pod", "PersistentVolumeClaim"];
-/// Newer servers warn whoever reads these; they matter only to a namespace that is being emptied.
-const ONLY_FOR_EMPTYING: &str = "Endpoints";
+/// These matter only to a namespace that is being emptied: newer servers warn whoever reads Endpoints, and not everybody
+/// may read leases.
+const ONLY_FOR_EMPTYING: &[&str] = &["Endpoints", "Lease"];
 
 /// What planners would see.
 pub(super) struct Seen {
@@ -31,9 +32,9 @@ pub(super) async fn fetch(
     of_cluster: bool,
     target: &Value,
 ) -> Result<Seen, Error> {
-    let mut lists = kinds(session, namespace, |kind| kind != ONLY_FOR_EMPTYING).await?;
+    let mut lists = kinds(session, namespace, |kind| !ONLY_FOR_EMPTYING.contains(&kind)).await?;
     if lists.iter().any(|(kind, list)| kind.1 == "Namespace" && list.iter().any(ObjectExt::is_terminating)) {
-        lists.extend(kinds(session, namespace, |kind| kind == ONLY_FOR_EMPTYING).await?);
+        lists.extend(kinds(session, namespace, |kind| ONLY_FOR_EMPTYING.contains(&kind)).await?);
     }
     let mut world = World::default();
     for (kind, mut objects) in lists {

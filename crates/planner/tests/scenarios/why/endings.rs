@@ -71,7 +71,7 @@ fn a_node_that_is_silent_cannot_say_that_a_pod_is_gone() {
           └ it has not been Ready for 60s (NodeStatusUnknown)
               Kubelet stopped posting node status.
             → start stead there, if it does not run: stead up
-        → when you are sure that node node-a is off for good: stead delete pod web-0 --force --grace-period=0
+        → when you are sure that the machine of node node-a is off, give all its pods up: kubectl taint node node-a node.kubernetes.io/out-of-service=nodeshutdown:NoExecute
     "#);
     sim.remove("Node", "node-a", &[]);
     insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
