@@ -60,6 +60,12 @@ fn a_node_that_somebody_deletes_registers_again() {
 }
 
 #[test]
+fn a_node_that_somebody_doubts_says_at_once_that_it_is_well() {
+    let machine = Machine::start();
+    machine.doubt_node();
+}
+
+#[test]
 fn a_pod_that_asks_for_other_labels_than_the_node_has_fails() {
     let machine = Machine::start();
     machine.create("db-0", &json!({"nodeSelector": {"disk": "ssd"}}));

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use images::ImageStore;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node as NodeObject, Pod};
-use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, Resource};
 use network::Network;
 use node::Node;
@@ -277,15 +277,23 @@ impl Machine {
             let nodes: Api<NodeObject> = Api::all(self.client("test"));
             let former = nodes.get("n").await.unwrap().metadata.uid;
             nodes.delete("n", &DeleteParams::default()).await.unwrap();
-            let is_ready = |node: &NodeObject| {
-                let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
-                conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-            };
             let is_next =
-                |node: &NodeObject, gone: bool| !gone && node.metadata.uid != former && is_ready(node);
+                |node: &NodeObject, gone: bool| !gone && node.metadata.uid != former && is_well(node);
             let next = follow(&nodes, is_next).await.metadata.uid;
             [former, next]
         })
+    }
+
+    /// Somebody writes that the node is not heard of any more; waits until it is well again.
+    pub(crate) fn doubt_node(&self) {
+        self.test.block_on(async {
+            let nodes: Api<NodeObject> = Api::all(self.client("test"));
+            let doubt = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+            let params = PatchParams::default();
+            let doubted = nodes.patch_status("n", &params, &Patch::Merge(&doubt)).await.unwrap();
+            assert!(!is_well(&doubted));
+            follow(&nodes, |node: &NodeObject, gone: bool| !gone && is_well(node)).await;
+        });
     }
 
     pub(crate) fn pod(&self, name: &str) -> Pod {
@@ -406,6 +414,11 @@ where
             }
         }
     }
+}
+
+fn is_well(node: &NodeObject) -> bool {
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {

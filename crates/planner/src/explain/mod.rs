@@ -111,6 +111,11 @@ impl<'w> Walk<'w> {
                 causes.extend(self.unevictable(namespace, name));
                 causes
             }
+            "Node" => {
+                let mut causes = vec![self.object(kind, namespace, name)];
+                causes.extend(self.stranded_pods(name));
+                causes
+            }
             kind => vec![self.object(kind, namespace, name)],
         };
         Chain { causes }

@@ -1,6 +1,11 @@
 //! Nodes: not Ready, or closed to new pods.
 
+use k8s_openapi::api::core::v1::Node;
+
 use super::{Cause, Walk};
+use crate::node_lifecycle::is_condition;
+use crate::nodes::{self, OUT_OF_SERVICE, pods_on};
+use crate::objects::is_terminating;
 
 /// Conditions that are bad when they are True.
 const PRESSURES: &[&str] = &["MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
@@ -32,13 +37,63 @@ impl Walk<'_> {
         if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) {
             causes.push(Cause::new("it takes no new pods (spec.unschedulable)").fix(uncordon(name)));
         }
-        let pods = self.world.pods.iter().filter(|pod| crate::pods::node_name(pod) == Some(name)).count();
-        let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+        causes.extend(evictions(node, name));
+        let pods = counted(pods_on(self.world, name).count());
         if causes.is_empty() {
             return Cause::well(format!("node/{name} is Ready and has {pods}"));
         }
         Cause::new(format!("node/{name}, which has {pods}, is not as it should be")).because(causes)
     }
+
+    /// Pods that are to go and cannot, since the node does not say that they are gone.
+    pub(super) fn stranded_pods(&self, name: &str) -> Option<Cause> {
+        let node = self.world.nodes.get("", name)?;
+        if nodes::is_ready(node) || nodes::is_out_of_service(node) {
+            return None;
+        }
+        let stranded = pods_on(self.world, name).filter(|pod| is_terminating(&pod.metadata)).count();
+        (stranded > 0).then(|| {
+            let text =
+                format!("node/{name} does not say whether processes are gone: {} to go", counted(stranded));
+            Cause::new(text).fix(out_of_service(name))
+        })
+    }
+}
+
+/// Pods in words.
+fn counted(pods: usize) -> String {
+    if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
+}
+
+/// Taints that somebody has put on to drive pods out.
+fn evictions(node: &Node, name: &str) -> impl Iterator<Item = Cause> {
+    let by_hand = nodes::evicting(node).filter(|taint| !is_condition(taint));
+    by_hand.map(move |taint| {
+        let key = &taint.key;
+        if key == OUT_OF_SERVICE {
+            let text = if nodes::is_ready(node) {
+                format!(
+                    "somebody has said that its machine is off ({key}), and it says itself that it is well"
+                )
+            } else {
+                format!("somebody has said that its machine is off ({key}): its pods are given up")
+            };
+            let fix = format!(
+                "take the taint off before the machine runs pods again: kubectl taint node {name} {key}-"
+            );
+            return Cause::new(text).fix(fix);
+        }
+        Cause::new(format!("it has the taint {key}:NoExecute: pods that do not tolerate it are deleted"))
+            .fix(format!("to let them be there: kubectl taint node {name} {key}:NoExecute-"))
+    })
+}
+
+/// How somebody says that a node's machine is off, so that its pods can be given up.
+pub(super) fn out_of_service(name: &str) -> String {
+    format!(
+        "when you are sure that the machine of node {name} is off, give all its pods up: kubectl taint node {name} \
+         {OUT_OF_SERVICE}=nodeshutdown:NoExecute"
+    )
 }
 
 /// How a node takes pods again.

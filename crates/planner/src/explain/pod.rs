@@ -119,11 +119,7 @@ impl Walk<'_> {
                  --grace-period=0"
             );
         }
-        format!(
-            "when you are sure that the machine of node {node} is off, give all its pods up: kubectl taint node {node} \
-             {}=nodeshutdown:NoExecute",
-            nodes::OUT_OF_SERVICE
-        )
+        super::node::out_of_service(node)
     }
 
     /// That the pod may stay on its node only for a while.

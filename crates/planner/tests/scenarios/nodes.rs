@@ -127,7 +127,7 @@ fn a_node_that_never_said_how_it_is_has_a_minute() {
     sim.make(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-b"}}));
     sim.silent.insert("node-b".to_owned());
     pass(&mut sim, 59);
-    assert_eq!(conditions(node(&sim, "node-b")), "");
+    assert_eq!((conditions(node(&sim, "node-b")), taints(&sim, "node-b")), (String::new(), vec![]));
     pass(&mut sim, 1);
     assert!(conditions(node(&sim, "node-b")).starts_with("Ready Unknown NodeStatusNeverUpdated"));
 }

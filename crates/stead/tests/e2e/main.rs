@@ -12,6 +12,7 @@ mod harness;
 mod images;
 mod kubectl;
 mod network_and_dns;
+mod nodes;
 mod pods;
 mod recovery;
 mod refusals;

@@ -240,6 +240,7 @@ fn a_node_that_is_deleted_registers_again_and_its_pods_run_on() {
     stead.wait("condition=Ready", "pod/counter");
     let (id, node) =
         (container(&stead, "counter", "containerID"), stead.field("nodes", ".items[0].metadata.uid"));
+    let uid = stead.field("pod/counter", ".metadata.uid");
     stead.run("delete node recovery-node");
     stead.wait("create", "node/recovery-node");
     stead.wait("condition=Ready", "node/recovery-node");
@@ -247,4 +248,6 @@ fn a_node_that_is_deleted_registers_again_and_its_pods_run_on() {
     stead.apply(&pod("next", COUNT, folder.path(), "Always"));
     stead.wait("condition=Ready", "pod/next");
     assert_eq!(container(&stead, "counter", "containerID"), id);
+    assert_eq!(container(&stead, "counter", "restartCount"), "0");
+    assert_eq!(stead.field("pod/counter", ".metadata.uid"), uid);
 }

@@ -212,3 +212,103 @@ fn nodes_say_whether_they_can_be_used() {
     → start stead there: stead up --node-name node-z
     "#);
 }
+
+/// A set of one on node-a, which falls silent beside node-b, which is well.
+fn on_a_silent_node() -> Sim {
+    let mut sim = after("set replicas=1\n ready web-0");
+    sim.edit("Pod", "web-0", |pod| {
+        pod["spec"]["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists",
+            "effect": "NoExecute", "tolerationSeconds": 300}]);
+    });
+    sim.make(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-b"},
+        "spec": {"taints": [{"key": "only", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}]}}));
+    sim.settle();
+    sim.silent.insert("node-a".to_owned());
+    sim.tick(50);
+    sim.settle();
+    sim
+}
+
+#[test]
+fn a_lost_node_says_what_becomes_of_its_pods_and_how_to_give_them_up() {
+    let mut sim = on_a_silent_node();
+    sim.tick(60);
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 is on node node-a, which says nothing of it
+    └ node/node-a, which has 1 pod, is not as it should be
+      └ it has not been Ready for 60s (NodeStatusUnknown)
+          Kubelet stopped posting node status.
+        → start stead there, if it does not run: stead up
+    └ it is evicted in 4m unless node node-a loses the taint node.kubernetes.io/unreachable
+      → to let it stay for longer, or for ever, give its template a toleration (spec.tolerations)
+    "#);
+    sim.tick(300);
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 is terminating and was to stop at once, less than a second ago
+    └ only its node can say that its processes are gone
+      └ node/node-a, which has 1 pod, is not as it should be
+        └ it has not been Ready for 6m (NodeStatusUnknown)
+            Kubelet stopped posting node status.
+          → start stead there, if it does not run: stead up
+      → when you are sure that the machine of node node-a is off, give all its pods up: kubectl taint node node-a node.kubernetes.io/out-of-service=nodeshutdown:NoExecute
+    "#);
+    insta::assert_snapshot!(why(&sim, "node/node-a"), @r#"
+    node/node-a, which has 1 pod, is not as it should be
+    └ it has not been Ready for 6m (NodeStatusUnknown)
+        Kubelet stopped posting node status.
+      → start stead there, if it does not run: stead up
+    node/node-a does not say whether processes are gone: 1 pod to go
+    → when you are sure that the machine of node node-a is off, give all its pods up: kubectl taint node node-a node.kubernetes.io/out-of-service=nodeshutdown:NoExecute
+    "#);
+    sim.edit("Node", "node-a", |node| {
+        let taint = json!({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"});
+        node["spec"]["taints"].as_array_mut().expect("taints").push(taint);
+    });
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "node/node-a"), @r#"
+    node/node-a, which has 0 pods, is not as it should be
+    └ it has not been Ready for 6m (NodeStatusUnknown)
+        Kubelet stopped posting node status.
+      → start stead there, if it does not run: stead up
+    └ somebody has said that its machine is off (node.kubernetes.io/out-of-service): its pods are given up
+      → take the taint off before the machine runs pods again: kubectl taint node node-a node.kubernetes.io/out-of-service-
+    "#);
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 has no node: 0/2 nodes are available
+    └ node/node-a, which has 0 pods, is not as it should be
+      └ it has not been Ready for 6m (NodeStatusUnknown)
+          Kubelet stopped posting node status.
+        → start stead there, if it does not run: stead up
+      └ somebody has said that its machine is off (node.kubernetes.io/out-of-service): its pods are given up
+        → take the taint off before the machine runs pods again: kubectl taint node node-a node.kubernetes.io/out-of-service-
+    └ node/node-b has the taint only:NoSchedule, which the pod does not tolerate
+      → give the pod a toleration of it (spec.tolerations), or take it off: stead edit node node-b
+    "#);
+}
+
+#[test]
+fn a_taint_by_hand_that_drives_pods_out_is_told_with_the_pods_that_stay_for_a_while() {
+    let mut sim = after("set replicas=1\n ready web-0");
+    sim.edit("Pod", "web-0", |pod| {
+        pod["spec"]["tolerations"] =
+            json!([{"key": "repair", "operator": "Exists", "tolerationSeconds": 600}]);
+    });
+    sim.edit("Node", "node-a", |node| {
+        node["spec"]["taints"] = json!([{"key": "repair", "effect": "NoExecute"}]);
+    });
+    sim.settle();
+    insta::assert_snapshot!(why(&sim, "node/node-a"), @r#"
+    node/node-a, which has 1 pod, is not as it should be
+    └ it has the taint repair:NoExecute: pods that do not tolerate it are deleted
+      → to let them be there: kubectl taint node node-a repair:NoExecute-
+    "#);
+    insta::assert_snapshot!(why(&sim, "pod/web-0"), @r#"
+    pod/web-0 may not stay on node node-a
+    └ it is evicted in 10m unless node node-a loses the taint repair
+      → to let it stay for longer, or for ever, give its template a toleration (spec.tolerations)
+    "#);
+}
