@@ -167,7 +167,9 @@ pub(crate) async fn heartbeat(host: Arc<Host>) {
             tell.notify_one();
         }
     });
-    let mut registered = true;
+    // What happened before anybody listened.
+    let is_known = |node: &Arc<_>| !planner::nodes::is_doubted(node);
+    let mut registered = host.informers.world().nodes.get("", &host.config.name).is_some_and(is_known);
     loop {
         let pause = if registered { RENEW } else { AGAIN };
         tokio::select! {
