@@ -2,7 +2,6 @@
 //! to the other.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
 
 use rustix::io::Errno;
 
@@ -101,7 +100,7 @@ fn lacking<'r>(all: &'r [ServiceRule], others: &[ServiceRule]) -> Vec<&'r Servic
 /// elsewhere than they would now are forgotten, and go on as new ones.
 fn move_flows(socket: &mut Socket, changed: &[&ServiceRule]) -> Result<(), NetlinkError> {
     let udp = changed.iter().filter(|rule| rule.at.protocol == Protocol::Udp);
-    let changed: HashMap<(Option<Ipv4Addr>, u16), &[(Ipv4Addr, u16)]> =
+    let changed: HashMap<_, &[_]> =
         udp.map(|rule| ((rule.at.address, rule.at.port), &rule.endpoints[..])).collect();
     if changed.is_empty() {
         return Ok(());

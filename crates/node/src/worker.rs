@@ -208,7 +208,7 @@ impl Worker {
         // of. The end of a pod does not wait for that.
         match written {
             Err(StepError::Failed(why)) if self.is_going(&pod) => {
-                tracing::warn!(pod = %self.handle.key.name, "{why}")
+                tracing::warn!(pod = %self.handle.key.name, "{why}");
             }
             other => other?,
         }

@@ -6,7 +6,7 @@ use std::thread;
 use simulator::{Extent, Sabotage, simulate, simulate_broken};
 
 /// How many seeds every test run tries.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 
 #[test]
 fn whatever_goes_wrong_every_set_is_as_it_was_asked_for_when_it_is_over() {

@@ -97,9 +97,9 @@ fn selected_name(query: &Query) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn check(method: Method, path: &str, expect: &str) {
+    fn check(method: &Method, path: &str, expect: &str) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let info = RequestInfo::new(&method, path, query);
+        let info = RequestInfo::new(method, path, query);
         let asked = info.attributes();
         let shown = match asked.path {
             Some(path) => format!("{} {path}", asked.verb),
@@ -113,33 +113,33 @@ mod tests {
 
     #[test]
     fn requests_ask_for_what_upstream_takes_them_to_ask_for() {
-        check(Method::GET, "/api/v1/pods", "list /pods/ in \"\", name \"\"");
-        check(Method::GET, "/api/v1/pods?watch=true", "watch /pods/ in \"\", name \"\"");
-        check(Method::GET, "/api/v1/namespaces/a/pods/p/log", "get /pods/log in \"a\", name \"p\"");
+        check(&Method::GET, "/api/v1/pods", "list /pods/ in \"\", name \"\"");
+        check(&Method::GET, "/api/v1/pods?watch=true", "watch /pods/ in \"\", name \"\"");
+        check(&Method::GET, "/api/v1/namespaces/a/pods/p/log", "get /pods/log in \"a\", name \"p\"");
         check(
-            Method::GET,
+            &Method::GET,
             "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dp&watch=1",
             "watch /pods/ in \"a\", name \"p\"",
         );
-        check(Method::GET, "/api/v1/namespaces/a", "get /namespaces/ in \"a\", name \"a\"");
+        check(&Method::GET, "/api/v1/namespaces/a", "get /namespaces/ in \"a\", name \"a\"");
         check(
-            Method::PUT,
+            &Method::PUT,
             "/api/v1/namespaces/a/finalize",
             "update /namespaces/finalize in \"a\", name \"a\"",
         );
-        check(Method::GET, "/api/v1/namespaces", "list /namespaces/ in \"\", name \"\"");
+        check(&Method::GET, "/api/v1/namespaces", "list /namespaces/ in \"\", name \"\"");
         check(
-            Method::DELETE,
+            &Method::DELETE,
             "/apis/apps/v1/namespaces/a/statefulsets",
             "deletecollection apps/statefulsets/ in \"a\", name \"\"",
         );
         check(
-            Method::POST,
+            &Method::POST,
             "/apis/no.such/v9/namespaces/a/things",
             "create no.such/things/ in \"a\", name \"\"",
         );
-        check(Method::GET, "/apis/apps/v1", "get /apis/apps/v1");
-        check(Method::GET, "/api", "get /api");
-        check(Method::POST, "/healthz/ping", "post /healthz/ping");
+        check(&Method::GET, "/apis/apps/v1", "get /apis/apps/v1");
+        check(&Method::GET, "/api", "get /api");
+        check(&Method::POST, "/healthz/ping", "post /healthz/ping");
     }
 }

@@ -33,8 +33,7 @@ fn aggregated_group(group: &str) -> Value {
     let versions: Vec<Value> = versions(group)
         .into_iter()
         .map(|version| {
-            let resources: Vec<Value> =
-                kinds(group, version).into_iter().map(|kind| aggregated_resource(kind)).collect();
+            let resources: Vec<Value> = kinds(group, version).into_iter().map(aggregated_resource).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();

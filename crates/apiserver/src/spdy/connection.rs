@@ -196,7 +196,7 @@ impl Shared {
     /// Takes in a new stream, or says why not.
     fn begin(self: &Arc<Self>, id: u32, headers: Headers) -> Result<Stream, u32> {
         // Clients have the odd numbers, and count upwards.
-        if id % 2 == 0 || id <= self.last_stream.load(Ordering::Acquire) {
+        if id.is_multiple_of(2) || id <= self.last_stream.load(Ordering::Acquire) {
             return Err(reset::PROTOCOL_ERROR);
         }
         self.last_stream.store(id, Ordering::Release);

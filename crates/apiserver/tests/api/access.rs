@@ -10,6 +10,7 @@ const CLUSTER_ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const CLUSTER_BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 const GROUP: &str = "rbac.authorization.k8s.io";
 
+#[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 fn role(name: &str, rules: Value) -> Value {
     json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Role", "metadata": {"name": name}, "rules": rules})
 }

@@ -156,7 +156,10 @@ fn mapping(word: &str, pod: &Value, service: Option<&Value>) -> Result<Mapping, 
 /// A port of a service, and where it leads in the pod.
 fn service_port(service: &Value, word: &str, pod: &Value) -> Option<(u16, u16)> {
     let ports = service["spec"]["ports"].as_array()?;
-    let port = ports.iter().find(|port| port["name"] == word || port["port"].to_string() == word)?;
+    let number: Option<u64> = word.parse().ok();
+    let is_meant =
+        |port: &&Value| port["name"] == word || number.is_some_and(|number| port["port"] == number);
+    let port = ports.iter().find(is_meant)?;
     let own = u16::try_from(port["port"].as_u64()?).ok()?;
     let inside = match &port["targetPort"] {
         Value::String(name) => pod_port(pod, name)?,
@@ -219,7 +222,7 @@ async fn forward(
     let sending = async {
         // Whoever stops sending may still want the answer.
         let _ = send(from, sink, can_close).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let failure = tokio::select! {
         failure = receiving => failure,

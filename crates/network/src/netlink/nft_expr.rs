@@ -194,7 +194,7 @@ impl Expressions {
     }
 
     /// Goes on only for packets to an address of this host.
-    pub(crate) fn to_this_host(self) -> Expressions {
+    pub(crate) fn destined_for_this_host(self) -> Expressions {
         self.expr("fib", |data| {
             data.be32(1, NFT_REG32_00).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR)
         })

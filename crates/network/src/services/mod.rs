@@ -132,7 +132,7 @@ pub(crate) fn rules(table: &Table) -> Vec<Message> {
             load_service(rule, false).map_to_verdict(SERVICES)
         }));
         messages.push(table.append_rule(chain, "ports of the host", |rule| {
-            load_service(rule.to_this_host(), true).map_to_verdict(SERVICES)
+            load_service(rule.destined_for_this_host(), true).map_to_verdict(SERVICES)
         }));
     }
     for chain in ["forward", "input", "output-filter"] {
@@ -142,7 +142,7 @@ pub(crate) fn rules(table: &Table) -> Vec<Message> {
     }
     for chain in ["input", "output-filter"] {
         messages.push(table.append_rule(chain, "ports of the host without endpoints", |rule| {
-            load_service(rule.to_this_host(), true).in_set(NO_ENDPOINTS).reject()
+            load_service(rule.destined_for_this_host(), true).in_set(NO_ENDPOINTS).reject()
         }));
     }
     messages.push(table.append_rule("postrouting", "a pod that reaches itself through a service", |rule| {

@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
     fn check(container: Value) -> Vec<String> {
         let mut spec = json!({"containers": [{"name": "db"}], "ephemeralContainers": [container]});
         for field in ["terminationMessagePolicy", "imagePullPolicy", "image"] {

@@ -73,8 +73,8 @@ spec:
         readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
 "#,
     ),
-    ("map.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {colour: blue}}"),
-    ("wrong.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: Wrong_Name}, data: {colour: 5}}"),
+    ("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {colour: blue}\n"),
+    ("wrong.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Wrong_Name}\ndata: {colour: red}\n"),
 ];
 
 /// Does the day's work in a namespace of its own, and answers with what was asked and what was said.

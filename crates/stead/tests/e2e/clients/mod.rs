@@ -32,14 +32,45 @@ fn said(output: &Output) -> String {
 fn the_python_client_makes_watches_patches_runs_and_deletes() {
     let home = Home::new("client-python");
     let text = script(&home, clients().join("python/bin/python"), &[], include_str!("python.py"));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    release v1.36.0
+    made db with 2 replicas, by py
+    again: 409 AlreadyExists
+    absent: 404 NotFound
+    wrong: 422 Invalid
+    pods ['db-0', 'db-1'] True
+    pages db-0 db-1 1
+    patched python
+    dry run 5 3
+    exec db-0
+    exec got a line
+    exit 3
+    forwarded db-1 None
+    log True
+    conflict
+    forced blue
+    maps ['d']
+    left []
+    "#);
 }
 
 #[test]
 fn the_javascript_client_makes_watches_patches_runs_and_deletes() {
     let home = Home::new("client-javascript");
     let text = script(&home, "node".into(), &["--input-type=module"], include_str!("javascript.mjs"));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    made db with 2 replicas
+    again: 409 AlreadyExists
+    absent: 404 NotFound
+    pods db-0 db-1
+    patched javascript
+    conflict: 409 Conflict
+    forced blue
+    exec db-0 Success 0
+    exec got a line Failure 3
+    forwarded db-0
+    left 0
+    "#);
 }
 
 #[test]

@@ -119,8 +119,8 @@ maps.server_side_apply(body("red"), namespace=NAMESPACE, field_manager="first")
 try:
     maps.server_side_apply(body("blue"), namespace=NAMESPACE, field_manager="second")
     sys.exit("two managers own one field")
-except dynamic.exceptions.ConflictError as error:
-    print("conflict", error.summary().splitlines()[0][:3])
+except dynamic.exceptions.ConflictError:
+    print("conflict")
 forced = maps.server_side_apply(body("blue"), namespace=NAMESPACE, field_manager="second", force_conflicts=True)
 print("forced", forced.data.colour)
 
