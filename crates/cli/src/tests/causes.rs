@@ -103,8 +103,8 @@ async fn a_kind_that_nothing_waits_for_has_nothing_to_explain() {
     assert_eq!(stead.ok("why secret/db").await, "secret/db is there and waits for nothing\n");
     assert_eq!(stead.ok("why ns/default").await, "namespace/default is Active and waits for nothing\n");
     assert_eq!(
-        stead.fails("why lease/x").await,
-        "error: nothing waits in objects of kind Lease: ask about sts, deploy, rs, pod, pvc, pv, svc, pdb, node or ns\n"
+        stead.fails("why job/x").await,
+        "error: nothing waits in objects of kind Job: ask about sts, deploy, rs, pod, pvc, pv, svc, pdb, node or ns\n"
     );
 }
 
