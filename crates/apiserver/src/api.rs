@@ -447,6 +447,8 @@ where
             let turn = match route {
                 // Whoever looks after stead must learn that it lives, most of all when there is much to do.
                 Route::Health => Ok(None),
+                // How long it takes is up to somebody else (upstream: `longRunningRequestCheck`).
+                _ if is_passed_on(&route) => Ok(None),
                 _ => api.seat(&user.name, &origin).await,
             };
             let _seat = match turn {
