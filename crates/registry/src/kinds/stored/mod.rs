@@ -92,8 +92,6 @@ struct Stored {
     columns: &'static [Column],
     row: fn(&Value, Timestamp) -> Vec<Value>,
     scale: Option<fn(&Value) -> Scale>,
-    /// Whether a put makes what is not there.
-    made_by_put: bool,
 }
 
 impl Stored {
@@ -108,7 +106,6 @@ impl Stored {
         columns: print::NAME_AND_AGE,
         row: |object, now| vec![print::name(object), print::age(object, now)],
         scale: None,
-        made_by_put: false,
     };
 }
 
@@ -119,10 +116,6 @@ impl Strategy for Stored {
 
     fn prepare_for_create(&self, object: &mut Value) {
         (self.prepare)(object);
-    }
-
-    fn allows_create_on_update(&self) -> bool {
-        self.made_by_put
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
