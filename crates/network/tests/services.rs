@@ -234,6 +234,26 @@ fn a_client_stays_with_its_endpoint_as_long_as_that_is_one() {
 }
 
 #[test]
+fn a_client_has_an_affinity_for_each_way_in() {
+    on_a_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = open(dir.path());
+        let (client, a_ip) = server(&network, "a").await;
+        let (_b, b_ip) = server(&network, "b").await;
+        let sticky = |inside: &[Ipv4Addr], by_host: &[Ipv4Addr]| {
+            let host = ServiceRule { affinity: Some(60), ..at(None, 30080, by_host) };
+            vec![ServiceRule { affinity: Some(60), ..service(inside) }, host]
+        };
+        network.set_services(sticky(&[a_ip], &[b_ip])).await.unwrap();
+        assert_eq!(client.ask(SERVICE, 80).unwrap(), "a");
+        assert_eq!(client.ask(network.gateway(), 30080).unwrap(), "b");
+        network.set_services(sticky(&[a_ip, b_ip], &[a_ip, b_ip])).await.unwrap();
+        assert_eq!(client.ask(SERVICE, 80).unwrap(), "a");
+        assert_eq!(client.ask(network.gateway(), 30080).unwrap(), "b");
+    });
+}
+
+#[test]
 fn an_affinity_ends_in_time() {
     on_a_host(|| async {
         let dir = tempfile::tempdir().unwrap();

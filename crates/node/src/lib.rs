@@ -12,6 +12,7 @@ mod downward;
 mod env;
 mod etc_files;
 mod exec;
+mod health_checks;
 mod hooks;
 mod host;
 mod inotify;

@@ -4,6 +4,7 @@
 //! services' statuses. It wakes when something changes that matters, when others change the firewall, and
 //! while a port is taken.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::async_fd;
+use crate::health_checks::HealthChecks;
 use crate::host::{Host, now};
 
 /// The pause after the kernel or the API refused; it doubles up to [`LONGEST_PAUSE`].
@@ -65,7 +67,14 @@ pub(crate) async fn run(host: Arc<Host>) {
         }
     });
     let mut news = News::open(&host);
-    let mut loop_ = Loop { host, set: None, refused: Vec::new(), pause: FIRST_PAUSE };
+    let mut loop_ = Loop {
+        host,
+        set: None,
+        refused: Vec::new(),
+        health_checks: HealthChecks::default(),
+        unanswered: BTreeSet::new(),
+        pause: FIRST_PAUSE,
+    };
     loop {
         let again = loop_.turn().await;
         let again = async {
@@ -109,6 +118,9 @@ struct Loop {
     set: Option<Vec<ServiceRule>>,
     /// Places of the host that somebody else had when they were asked for last.
     refused: Vec<Place>,
+    health_checks: HealthChecks,
+    /// Ports of health checks that somebody else had when they were tried last.
+    unanswered: BTreeSet<u16>,
     /// Before the next try, should this one fail.
     pause: Duration,
 }
@@ -125,11 +137,12 @@ impl Loop {
         if told.is_ok() {
             self.host.services.done.send_replace(turn);
         }
+        self.answer_health_checks(&proxy, told.is_ok()).await;
         let written = self.tell_people(&proxy, &taken).await;
         match told.map_err(|error| error.to_string()).and(written) {
             Ok(()) => {
                 self.pause = FIRST_PAUSE;
-                let retries = !self.refused.is_empty() || !taken.is_empty();
+                let retries = !self.refused.is_empty() || !taken.is_empty() || !self.unanswered.is_empty();
                 retries.then_some(TAKEN_PAUSE)
             }
             Err(error) => {
@@ -157,6 +170,23 @@ impl Loop {
             self.set = Some(rules);
         }
         Ok(())
+    }
+
+    /// Opens and closes the ports of health checks. Of one that somebody has, an event tells, once.
+    async fn answer_health_checks(&mut self, proxy: &Proxy, is_healthy: bool) {
+        let closed = self.health_checks.set(&proxy.health_checks, is_healthy).await;
+        for (port, error) in &closed {
+            if let Some(check) = proxy.health_checks.get(port).filter(|_| !self.unanswered.contains(port)) {
+                let reason = "FailedToStartServiceHealthcheck";
+                let node = &self.host.config.name;
+                let message = format!(
+                    "node {node} failed to start healthcheck {:?} on port {port}: {error}",
+                    format!("{}/{}", check.owner.namespace, check.owner.name)
+                );
+                self.host.recorder.record(&check.owner, EventType::Warning, reason, &message);
+            }
+        }
+        self.unanswered = closed.into_keys().collect();
     }
 
     /// Writes the services' statuses. Of a pod whose host port is taken, an event tells.

@@ -48,6 +48,15 @@ impl View<'_> {
         chosen
     }
 
+    /// The addresses of the ready ones on this node. One may come twice.
+    pub(super) fn ready_here(&self) -> impl Iterator<Item = &str> {
+        let all = self.slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+        let here = all.filter(|endpoint| {
+            endpoint.node_name.as_deref() == Some(self.node) && self.standing(endpoint) == Standing::Ready
+        });
+        here.flat_map(|endpoint| endpoint.addresses.iter().map(String::as_str))
+    }
+
     /// What the slice says, and what is known of the pod by now.
     fn standing(&self, endpoint: &Endpoint) -> Standing {
         let said = endpoint.conditions.as_ref();

@@ -7,6 +7,7 @@
 
 mod balancers;
 mod endpoints;
+mod health_check;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 pub(crate) use balancers::trouble;
 pub use balancers::{PORTS_ERROR_CONDITION, statuses};
+pub use health_check::HealthCheck;
 
 use crate::endpoint_slice::SERVICE_NAME_LABEL;
 use crate::objects::{label, name, namespace};
@@ -111,6 +113,8 @@ pub struct Proxy {
     pub rules: BTreeMap<Place, Rule>,
     /// Places that another one has.
     pub refusals: Vec<Refusal>,
+    /// What balancers elsewhere are answered, by port.
+    pub health_checks: BTreeMap<u16, HealthCheck>,
 }
 
 /// What the kernel is to do on this node.
@@ -226,6 +230,7 @@ impl<'w> View<'w> {
         if spec.type_.as_deref() == Some("ExternalName") {
             return;
         }
+        places.proxy.health_checks.extend(self.health_check(spec));
         let balancer = balancers::addresses(self.service, places.host);
         for port in spec.ports.iter().flatten() {
             let Some(number) = port_number(Some(port.port)) else { continue };

@@ -178,6 +178,23 @@ fn local_policies_keep_to_this_node() {
     "#);
 }
 
+#[test]
+fn balancers_elsewhere_hear_of_ready_endpoints_of_this_node() {
+    let answer = |objects: Vec<Value>| {
+        let checks = plan(&world(objects), "node-a", &host()).health_checks;
+        checks.into_iter().map(|(port, check)| (port, check.local_endpoints)).collect::<Vec<_>>()
+    };
+    let mut objects = behind("web", &[("p1", READY), ("p2", READY), ("p3", UNREADY), ("p4", GOING)]);
+    objects[4]["endpoints"][0]["nodeName"] = "node-b".into();
+    let spec =
+        json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30081});
+    objects.push(service("web", spec));
+    assert_eq!(answer(objects.clone()), [(30081, 1)]);
+    objects[4]["endpoints"][1]["nodeName"] = "node-b".into();
+    assert_eq!(answer(objects), [(30081, 0)], "one that is going does not count");
+    assert_eq!(answer(web(&[("p1", READY)])), []);
+}
+
 fn balancer(name: &str, port: i32) -> Value {
     service(name, json!({"type": "LoadBalancer", "ports": [{"port": port}]}))
 }

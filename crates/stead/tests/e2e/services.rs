@@ -120,13 +120,14 @@ fn address_of(stead: &Stead, service: &str) -> Ipv4Addr {
 #[test]
 fn node_ports_load_balancers_and_host_ports_lead_to_pods() {
     let stead = web("services-outside");
-    let (node_port, port) = (free_port(30_000..32_000), free_port(20_000..22_000));
-    let host_port = free_port(22_000..24_000);
+    let (node_port, port) = (free_port(30_000..31_000), free_port(20_000..22_000));
+    let (host_port, health_port) = (free_port(22_000..24_000), free_port(31_000..32_000));
     stead.apply(&format!(
         "{{apiVersion: v1, kind: Service, metadata: {{name: outside}}, spec: {{type: NodePort, selector: {{app: web}}, \
          ports: [{{port: 80, targetPort: 8080, nodePort: {node_port}}}]}}}}\n---\n\
          {{apiVersion: v1, kind: Service, metadata: {{name: balanced}}, spec: {{type: LoadBalancer, \
-         allocateLoadBalancerNodePorts: false, selector: {{app: web}}, ports: [{{port: {port}, targetPort: 8080}}]}}}}\n---\n\
+         allocateLoadBalancerNodePorts: false, externalTrafficPolicy: Local, healthCheckNodePort: {health_port}, \
+         selector: {{app: web}}, ports: [{{port: {port}, targetPort: 8080}}]}}}}\n---\n\
          {{apiVersion: v1, kind: Pod, metadata: {{name: ported}}, spec: {{terminationGracePeriodSeconds: 1, containers: \
          [{{name: main, image: busybox, command: [sh, -c, \"mkdir /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www\"], \
          ports: [{{containerPort: 8080, hostPort: {host_port}, hostIP: 127.0.0.1}}]}}]}}}}"
@@ -141,6 +142,9 @@ fn node_ports_load_balancers_and_host_ports_lead_to_pods() {
     assert!(is_a_name(&reaches((ip, node_port))), "the host's own address has node ports, too");
     assert_eq!(stead.field("service balanced", ".spec.ports[0].nodePort"), "", "none was asked for");
     assert!(stead.run("get service balanced").contains(&ip.to_string()));
+    // Who balances over nodes asks there whether this one has pods.
+    let health = reaches((ip, health_port));
+    assert!(health.contains(r#""localEndpoints":3"#), "{health}");
     assert_eq!(reaches((Ipv4Addr::LOCALHOST, host_port)), "ported");
     assert_eq!(
         get((ip, host_port).into()).expect_err("hostIP").kind(),
