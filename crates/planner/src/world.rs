@@ -4,7 +4,9 @@
 //! [`World::replace`]) and from the answers to writes ([`World::observe`]), so that a planner never acts on
 //! something older than the last write it caused. Tests build worlds by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod table;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
@@ -25,6 +27,8 @@ use serde_json::Value;
 
 use crate::heartbeats::Heartbeats;
 use crate::plan::ObjectRef;
+pub use table::Table;
+use table::revision;
 
 /// An object's place within its kind. The namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,95 +59,6 @@ impl Key {
     }
 }
 
-/// The objects of one kind, by namespace and name.
-#[derive(Clone, Debug)]
-pub struct Table<K> {
-    objects: BTreeMap<Key, Arc<K>>,
-    /// The newest revision that a list or watch of this kind has told.
-    seen: u64,
-}
-
-impl<K> Default for Table<K> {
-    fn default() -> Self {
-        Self { objects: BTreeMap::new(), seen: 0 }
-    }
-}
-
-impl<K: Metadata<Ty = ObjectMeta>> Table<K> {
-    /// The object, if it is known.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
-        self.objects.get(&Key::new(namespace, name))
-    }
-
-    /// The objects of a namespace, by name.
-    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
-        self.objects
-            .range(Key::new(namespace, "")..)
-            .take_while(move |(key, _)| key.namespace == namespace)
-            .map(|(_, object)| object)
-    }
-
-    /// The objects of a namespace, or all when it is empty.
-    fn in_reach<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<K>> {
-        let all = namespace.is_empty();
-        self.objects
-            .range(Key::new(namespace, "")..)
-            .take_while(move |(key, _)| all || key.namespace == namespace)
-            .map(|(_, object)| object)
-    }
-
-    /// All objects, by namespace and name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.objects.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
-    }
-
-    /// Puts an object in place; for tests and for worlds made by hand.
-    pub fn insert(&mut self, object: K) {
-        self.objects.insert(Key::of(object.metadata()), Arc::new(object));
-    }
-
-    fn upsert(&mut self, new: Arc<K>) -> Option<(Option<Arc<K>>, Arc<K>)> {
-        let key = Key::of(new.metadata());
-        if self.holds(&key, revision(new.metadata())) {
-            return None;
-        }
-        let old = self.objects.insert(key, Arc::clone(&new));
-        Some((old, new))
-    }
-
-    /// Whether this revision of the object, or a newer one, is here.
-    fn holds(&self, key: &Key, at: u64) -> bool {
-        at != 0 && self.objects.get(key).is_some_and(|held| revision(held.metadata()) >= at)
-    }
-
-    /// Whether a watch need not tell of this revision of the object any more. Then it counts as told.
-    fn has_heard(&mut self, key: &Key, at: u64) -> bool {
-        let holds = self.holds(key, at);
-        if holds {
-            self.seen = self.seen.max(at);
-        }
-        holds
-    }
-
-    fn take(&mut self, key: &Key, at: u64) -> Option<Arc<K>> {
-        let held = self.objects.get(key)?;
-        if at != 0 && revision(held.metadata()) > at {
-            return None;
-        }
-        self.objects.remove(key)
-    }
-}
-
 /// What planners keep of an object.
 fn read<'de, K>(
     object: impl Deserializer<'de, Error = serde_json::Error>,
@@ -156,10 +71,6 @@ where
     object.metadata_mut().managed_fields = None;
     // A list that grew while it was read keeps room for more; its clone has none.
     Ok(Arc::new(object.clone()))
-}
-
-fn revision(meta: &ObjectMeta) -> u64 {
-    meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 /// What became of one object.
@@ -250,13 +161,10 @@ macro_rules! world {
                 objects
             }
 
-            /// The objects of a namespace, or of all and of none when it is empty, of whose metadata this is true.
-            pub fn select(&self, namespace: &str, wanted: impl Fn(&ObjectMeta) -> bool) -> Vec<Object> {
+            /// The objects that name this one as an owner. Cluster-scoped owners can have them anywhere.
+            pub fn owned_by(&self, owner: &ObjectMeta) -> Vec<Object> {
                 let mut objects = Vec::new();
-                $(
-                    let found = self.$table.in_reach(namespace).filter(|object| wanted(&object.metadata));
-                    objects.extend(found.map(|object| Object::$type(Arc::clone(object))));
-                )*
+                $(objects.extend(self.$table.owned_by(owner).map(|o| Object::$type(Arc::clone(o))));)*
                 objects
             }
 
@@ -280,7 +188,7 @@ macro_rules! world {
             /// far, or this revision is known.
             pub fn has_observed(&self, kind: KindName, key: &Key, revision: u64) -> bool {
                 $(if kind == ($type::API_VERSION, $type::KIND) {
-                    return revision <= self.$table.seen || self.$table.holds(key, revision);
+                    return revision <= self.$table.seen() || self.$table.holds(key, revision);
                 })*
                 true
             }
@@ -297,7 +205,7 @@ macro_rules! world {
             pub fn apply_object(&mut self, object: Object) -> Option<Change> {
                 match object {
                     $(Object::$type(object) => {
-                        self.$table.seen = self.$table.seen.max(revision(&object.metadata));
+                        self.$table.tell(revision(&object.metadata));
                         self.$table.upsert(object).map(|(old, new)| Change {
                             old: old.map(Object::$type),
                             new: Some(Object::$type(new)),
@@ -319,7 +227,7 @@ macro_rules! world {
                 match object {
                     $(Object::$type(object) => {
                         let at = revision(&object.metadata);
-                        self.$table.seen = self.$table.seen.max(at);
+                        self.$table.tell(at);
                         self.$table.take(&Key::of(&object.metadata), at)
                             .map(|old| Change { old: Some(Object::$type(old)), new: None })
                     })*
@@ -338,7 +246,7 @@ macro_rules! world {
             pub fn observe_object(&mut self, object: Object) -> Option<Change> {
                 match object {
                     $(Object::$type(object) => {
-                        if revision(&object.metadata) <= self.$table.seen {
+                        if revision(&object.metadata) <= self.$table.seen() {
                             return None;
                         }
                         self.$table.upsert(object).map(|(old, new)| Change {
@@ -359,7 +267,7 @@ macro_rules! world {
             ) -> (Vec<Change>, Vec<serde_json::Error>) {
                 $(if kind == ($type::API_VERSION, $type::KIND) {
                     let (mut changes, mut unreadable) = (Vec::new(), Vec::new());
-                    let mut gone: BTreeSet<Key> = self.$table.objects.keys().cloned().collect();
+                    let mut gone: BTreeSet<Key> = self.$table.keys().cloned().collect();
                     for object in objects {
                         gone.remove(&Key::of_value(&object));
                         let object = match read(object) {
@@ -378,7 +286,7 @@ macro_rules! world {
                             changes.push(Change { old: Some(Object::$type(old)), new: None });
                         }
                     }
-                    self.$table.seen = self.$table.seen.max(at);
+                    self.$table.tell(at);
                     return (changes, unreadable);
                 })*
                 (Vec::new(), Vec::new())

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Map, json};
 
-use super::{CLUSTER_SCOPED, FOREGROUND, ORPHAN, dependents, find_owner, known_kind, patch_meta, reasons};
+use super::{CLUSTER_SCOPED, FOREGROUND, ORPHAN, find_owner, known_kind, patch_meta, reasons};
 use crate::objects::{has_finalizer, is_terminating, namespace, owners, spoken};
 use crate::plan::{Action, EventType, ObjectRef, Plan, Waiting};
 use crate::world::{Object, World};
@@ -92,7 +92,7 @@ pub(super) fn do_plan_dependent(world: &World, object: &Object, plan: &mut Plan)
 /// go round in a circle, it stops holding its owners up.
 fn do_plan_cascade(world: &World, object: &Object, plan: &mut Plan) {
     let meta = object.metadata();
-    let dependents = dependents(world, meta);
+    let dependents = world.owned_by(meta);
     if dependents.is_empty() {
         return;
     }

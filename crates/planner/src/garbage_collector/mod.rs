@@ -54,7 +54,7 @@ impl Planner for GarbageCollector {
             keys.extend(found.filter(|o| has_finalizer(o.metadata(), FOREGROUND)).map(|o| key_of(&o)));
         }
         if gone || has_finalizer(meta, FOREGROUND) {
-            keys.extend(dependents(world, meta).iter().map(key_of));
+            keys.extend(world.owned_by(meta).iter().map(key_of));
         }
         keys
     }
@@ -95,15 +95,10 @@ fn find_owner(world: &World, dependent: &ObjectMeta, owner: &OwnerReference) -> 
     world.find(kind, ns, &owner.name).filter(|found| uid(found.metadata()) == owner.uid)
 }
 
-/// The objects that name this one as an owner. Cluster-scoped owners can have them anywhere.
-fn dependents(world: &World, owner: &ObjectMeta) -> Vec<Object> {
-    world.select(namespace(owner), |meta| owners(meta).iter().any(|o| o.uid == uid(owner)))
-}
-
 /// Takes the owner off its dependents, then lets it go.
 fn do_plan_orphaning(world: &World, object: &Object, plan: &mut Plan) {
     let meta = object.metadata();
-    for dependent in dependents(world, meta) {
+    for dependent in world.owned_by(meta) {
         let held = owners(dependent.metadata());
         let rest: Vec<&OwnerReference> = held.iter().filter(|owner| owner.uid != uid(meta)).collect();
         plan.actions.push(patch_meta(&dependent, json!({"ownerReferences": rest})));
@@ -119,7 +114,7 @@ fn do_plan_foreground(world: &World, object: &Object, plan: &mut Plan) {
             .iter()
             .any(|o| o.uid == uid(meta) && o.block_owner_deletion == Some(true))
     };
-    let left: Vec<Object> = dependents(world, meta).into_iter().filter(blocks).collect();
+    let left: Vec<Object> = world.owned_by(meta).into_iter().filter(blocks).collect();
     let Some(first) = left.first() else {
         plan.actions.push(without_finalizer(object, FOREGROUND));
         return;

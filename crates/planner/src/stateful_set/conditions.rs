@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
-use k8s_openapi::api::core::v1::Pod;
 
+use super::member::Member;
 use super::{View, reasons as waits};
 use crate::numbers::time;
-use crate::objects::{is_terminating, name};
+use crate::objects::name;
 use crate::plan::{Action, Plan, Waiting};
 use crate::pods::{has_failed_before, is_ready, stuck};
 
@@ -155,9 +155,9 @@ fn stalled(view: &View<'_, '_>, plan: &Plan) -> Option<Standing> {
     });
     let deleted: BTreeSet<&str> = deleted.collect();
     let stay = || {
-        let pods = view.replicas.iter().filter_map(|replica| replica.pod);
-        let goes = |pod: &Pod| is_terminating(&pod.metadata) || deleted.contains(name(&pod.metadata));
-        pods.filter(move |pod| !is_ready(pod) && !goes(pod))
+        let pods = view.replicas.iter().filter_map(|replica| replica.pod.as_ref());
+        let goes = |pod: &Member<'_>| pod.is_terminating || deleted.contains(name(&pod.metadata));
+        pods.filter(move |pod| !pod.is_running_and_ready && !is_ready(pod) && !goes(pod))
     };
     let stuck_pod = stay().find_map(|pod| {
         let (reason, words) = stuck(pod, view.now)?;
@@ -169,7 +169,7 @@ fn stalled(view: &View<'_, '_>, plan: &Plan) -> Option<Standing> {
         let status = view.snapshot.set.status.as_ref()?;
         let held = held(status.conditions.as_deref()?, STALLED)?;
         let unchanged = status.observed_generation == view.snapshot.set.metadata.generation;
-        let again = unchanged && stay().any(has_failed_before);
+        let again = unchanged && stay().any(|pod| has_failed_before(pod));
         let words = held.message.as_deref().unwrap_or_default();
         again.then(|| Standing::new(true, held.reason.as_deref().unwrap_or_default(), words))
     })

@@ -6,6 +6,7 @@
 
 pub mod conditions;
 mod identity;
+mod member;
 mod ordinals;
 mod revisions;
 mod rolling_update;
@@ -14,7 +15,7 @@ mod snapshot;
 mod status;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use apimachinery::annotations::PAUSED;
 use jiff::{SignedDuration, Timestamp};
@@ -32,9 +33,10 @@ pub use storage::{claim_name, claim_names, claim_templates};
 use crate::controller_ref::{adopt, release};
 use crate::objects::{annotation, controller_of, is_terminating, name};
 use crate::plan::{Plan, deleted_since};
-use crate::pods::{available_in, is_terminal, stuck, unready_since, unschedulable_rest};
+use crate::pods::{is_terminal, stuck, unready_since, unschedulable_rest};
 use crate::world::{Key, Object, World};
 use crate::{Planner, check};
+use member::Member;
 use revisions::Revisions;
 use snapshot::Snapshot;
 
@@ -121,8 +123,20 @@ fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
 /// One identity and the pod that has it now.
 struct Replica<'w> {
     ordinal: i64,
-    name: String,
-    pod: Option<&'w Pod>,
+    name: Cow<'w, str>,
+    pod: Option<Member<'w>>,
+}
+
+impl<'w> Replica<'w> {
+    /// The identity that a pod has.
+    fn of(member: &Member<'w>) -> Self {
+        Self { ordinal: member.ordinal, name: Cow::Borrowed(name(&member.pod.metadata)), pod: Some(*member) }
+    }
+
+    /// An identity that no pod has.
+    fn missing(set: &StatefulSet, ordinal: i64) -> Self {
+        Self { ordinal, name: Cow::Owned(pod_name(set, ordinal)), pod: None }
+    }
 }
 
 /// A snapshot, sorted.
@@ -130,6 +144,9 @@ struct View<'s, 'w> {
     snapshot: &'s Snapshot<'w>,
     revisions: &'s Revisions<'w>,
     now: Timestamp,
+    min_ready_seconds: i32,
+    /// The pods that the set manages, upward.
+    members: Vec<Member<'w>>,
     /// The wanted ordinals.
     ordinals: Ordinals,
     /// The wanted replicas, upward: those that have a pod, and of those that have none the first
@@ -191,16 +208,20 @@ impl<'s, 'w> View<'s, 'w> {
     fn new(snapshot: &'s Snapshot<'w>, revisions: &'s Revisions<'w>, now: Timestamp) -> Self {
         let set: &StatefulSet = snapshot.set;
         let ordinals = Ordinals::of(set);
-        let pods = snapshot.pods.iter().filter_map(|pod| Some((ordinal_of(set, pod)?, Some(*pod))));
-        let (mut wanted, condemned): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            pods.partition(|(ordinal, _)| ordinals.contains(*ordinal));
+        let min_ready_seconds = set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let member = |(ordinal, pod): &(i64, &'w Pod)| Member::new(*ordinal, pod, min_ready_seconds, now);
+        let members: Vec<Member<'w>> = snapshot.pods.iter().map(member).collect();
+        let (mut replicas, condemned): (Vec<Replica<'w>>, Vec<Replica<'w>>) =
+            members.iter().map(Replica::of).partition(|replica| ordinals.contains(replica.ordinal));
+        let is_there = |ordinal: &i64| replicas.binary_search_by_key(ordinal, |held| held.ordinal).is_ok();
+        // All that are there are wanted: with as many as that, none is missing.
+        let missing = usize::try_from(ordinals.count()).unwrap_or(usize::MAX) - replicas.len();
         let missing: Vec<i64> =
-            ordinals.iter().filter(|o| !wanted.contains_key(o)).take(scale::BURST).collect();
-        wanted.extend(missing.into_iter().map(|ordinal| (ordinal, None)));
-        let replica = |(ordinal, pod)| Replica { ordinal, name: pod_name(set, ordinal), pod };
-        let replicas = wanted.into_iter().map(replica).collect();
-        let condemned = condemned.into_iter().rev().map(replica).collect();
-        Self { snapshot, revisions, now, ordinals, replicas, condemned }
+            ordinals.iter().filter(|o| !is_there(o)).take(missing.min(scale::BURST)).collect();
+        replicas.extend(missing.into_iter().map(|ordinal| Replica::missing(set, ordinal)));
+        replicas.sort_by_key(|replica| replica.ordinal);
+        let condemned = condemned.into_iter().rev().collect();
+        Self { snapshot, revisions, now, min_ready_seconds, members, ordinals, replicas, condemned }
     }
 
     /// How many wanted replicas come before this ordinal.
@@ -215,10 +236,6 @@ impl<'s, 'w> View<'s, 'w> {
     fn is_ordered(&self) -> bool {
         let spec = self.snapshot.set.spec.as_ref();
         spec.and_then(|spec| spec.pod_management_policy.as_deref()) != Some("Parallel")
-    }
-
-    fn min_ready_seconds(&self) -> i32 {
-        self.snapshot.set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
     }
 
     fn is_rolling_update(&self) -> bool {
@@ -242,13 +259,13 @@ impl<'s, 'w> View<'s, 'w> {
     /// Whether a condemned pod may be deleted now: a healthy one always, and one that will never be healthy again
     /// by itself; another unhealthy one only when it is the lowest of all (upstream lets two that have failed wait
     /// for each other for ever).
-    fn may_go(&self, pod: &Pod) -> bool {
+    fn may_go(&self, pod: &Member<'_>) -> bool {
         if is_terminal(pod) || stuck(pod, self.now).is_some() {
             return true;
         }
         let all = self.replicas.iter().chain(self.condemned.iter().rev());
-        let first_unhealthy = all.filter_map(|replica| replica.pod).find(|pod| !scale::is_healthy(pod));
-        self.is_available(pod) || first_unhealthy.is_some_and(|first| std::ptr::eq(first, pod))
+        let first_unhealthy = all.filter_map(|replica| replica.pod).find(|pod| !pod.is_healthy());
+        pod.is_available() || first_unhealthy.is_some_and(|first| first.ordinal == pod.ordinal)
     }
 
     /// Who waits for the replica at `index`: the next pod to be made, or else the set.
@@ -257,26 +274,27 @@ impl<'s, 'w> View<'s, 'w> {
         let next = if self.is_ordered() { after.find(|replica| replica.pod.is_none()) } else { None };
         next.map_or_else(
             || format!("statefulset/{}", name(&self.snapshot.set.metadata)),
-            |next| next.name.clone(),
+            |next| next.name.to_string(),
         )
     }
 
     /// In order, a scale-down waits until all that stay are available.
     fn wait_for_survivors(&self, plan: &mut Plan) {
         let Some(condemned) = self.condemned.first() else { return };
-        let unhealthy = self.replicas.iter().find_map(|r| r.pod.filter(|pod| !self.is_available(pod)));
+        let unhealthy = self.replicas.iter().find_map(|r| r.pod.filter(|pod| !pod.is_available()));
         if let Some(pod) = unhealthy {
             let message =
                 format!("{} goes once {}, which stays, is available", condemned.name, name(&pod.metadata));
-            wait_for_pod(self.snapshot.set, pod, reasons::SURVIVOR_UNHEALTHY, message, plan);
+            wait_for_pod(self.snapshot.set, &pod, reasons::SURVIVOR_UNHEALTHY, message, plan);
         }
     }
 
     /// Pods become available, and count as stuck, by the clock alone.
     fn requeue_for_pods(&self, plan: &mut Plan) {
-        for pod in &self.snapshot.pods {
-            let available = available_in(pod, self.min_ready_seconds(), self.now);
-            let rests = available.into_iter().chain(unschedulable_rest(pod, self.now));
+        for pod in &self.members {
+            // One that is Ready has a node.
+            let refused = if pod.is_running_and_ready { None } else { unschedulable_rest(pod, self.now) };
+            let rests = pod.available_in.into_iter().chain(refused);
             rests.filter(SignedDuration::is_positive).for_each(|rest| plan.requeue(rest));
         }
     }

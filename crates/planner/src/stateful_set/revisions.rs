@@ -155,11 +155,14 @@ fn hash_revision(data: &Value, collision_count: i32) -> String {
 pub(super) fn do_plan_history(snapshot: &Snapshot<'_>, revisions: &Revisions<'_>, plan: &mut Plan) {
     let limit = snapshot.set.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
     let Ok(limit) = usize::try_from(limit) else { return };
+    if snapshot.revisions.len() <= limit {
+        return;
+    }
     let is_live = |revision: &ControllerRevision| {
         let name = name(&revision.metadata);
         name == revisions.current_name()
             || name == revisions.update_name()
-            || snapshot.pods.iter().any(|pod| pod_revision(pod) == revision_label(name))
+            || snapshot.pods.iter().any(|(_, pod)| pod_revision(pod) == revision_label(name))
     };
     let history: Vec<_> = snapshot.revisions.iter().copied().filter(|r| !is_live(r)).collect();
     let surplus = history.len().saturating_sub(limit);

@@ -4,14 +4,14 @@
 use apimachinery::annotations::PAUSED;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::identity::{pod_revision, revision_label};
+use super::identity::revision_label;
+use super::member::Member;
 use super::scale::do_plan_deletion;
 use super::storage::storage_matches;
 use super::{Replica, View, reasons, wait_for_pod};
 use crate::numbers::{Rounded, share};
-use crate::objects::is_terminating;
 use crate::plan::Plan;
-use crate::pods::{is_available, is_terminal, stuck};
+use crate::pods::{is_terminal, stuck};
 
 /// Plans the next step of an update.
 pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
@@ -20,11 +20,11 @@ pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
     let mut budget = max_unavailable(view) - unavailable;
     let mut first_held = None;
     for replica in view.replicas.iter().rev() {
-        let Some(pod) = replica.pod else { continue };
-        if is_terminating(&pod.metadata) || is_terminal(pod) || !needs_replacement(view, replica, pod) {
+        let Some(pod) = &replica.pod else { continue };
+        if pod.is_terminating || is_terminal(pod) || !needs_replacement(view, pod) {
             continue;
         }
-        if !view.is_available(pod) {
+        if !pod.is_available() {
             if goes_first(view, pod) {
                 do_plan_deletion(view, pod, plan);
             }
@@ -47,15 +47,17 @@ fn goes_first(view: &View<'_, '_>, pod: &Pod) -> bool {
     !view.is_ordered() || stuck(pod, view.now).is_some()
 }
 
-fn needs_replacement(view: &View<'_, '_>, replica: &Replica<'_>, pod: &Pod) -> bool {
-    let in_reach = view.is_rolling_update()
-        && !view.is_paused()
-        && view.rank(replica.ordinal) >= view.partition().unwrap_or(0);
-    (in_reach && is_outdated(view, pod)) || !storage_matches(view.snapshot.set, replica.ordinal, pod)
+fn needs_replacement(view: &View<'_, '_>, pod: &Member<'_>) -> bool {
+    let in_reach = || {
+        view.is_rolling_update()
+            && !view.is_paused()
+            && view.rank(pod.ordinal) >= view.partition().unwrap_or(0)
+    };
+    (is_outdated(view, pod) && in_reach()) || !storage_matches(view.snapshot.set, pod.ordinal, pod)
 }
 
-fn is_outdated(view: &View<'_, '_>, pod: &Pod) -> bool {
-    pod_revision(pod) != revision_label(view.revisions.update_name())
+fn is_outdated(view: &View<'_, '_>, pod: &Member<'_>) -> bool {
+    pod.revision != revision_label(view.revisions.update_name())
 }
 
 /// How many replicas may be unavailable: a percentage is rounded down, and never below 1.
@@ -74,12 +76,12 @@ fn wait_for_others(view: &View<'_, '_>, held: &Replica<'_>, plan: &mut Plan) {
         .iter()
         .rev()
         .filter_map(|replica| replica.pod)
-        .find(|pod| !view.is_available(pod))
+        .find(|pod| !pod.is_available())
         .or_else(|| view.condemned.iter().find_map(|replica| replica.pod));
     if let Some(pod) = obstacle {
         let name = crate::objects::name(&pod.metadata);
         let message = format!("{} is updated once {name} is available", held.name);
-        wait_for_pod(set, pod, reasons::UPDATE_WAITS_FOR_READY, message, plan);
+        wait_for_pod(set, &pod, reasons::UPDATE_WAITS_FOR_READY, message, plan);
     }
 }
 
@@ -89,7 +91,7 @@ fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
     let outdated: Vec<&Replica<'_>> = view
         .replicas
         .iter()
-        .filter(|r| r.pod.is_some_and(|pod| !is_terminating(&pod.metadata) && is_outdated(view, pod)))
+        .filter(|r| r.pod.is_some_and(|pod| !pod.is_terminating && is_outdated(view, &pod)))
         .collect();
     let Some(first) = outdated.first() else { return };
     let count = view.ordinals.count();
@@ -123,22 +125,16 @@ fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
 }
 
 impl View<'_, '_> {
-    /// Whether the pod counts as available and is there to stay.
-    pub(super) fn is_available(&self, pod: &Pod) -> bool {
-        !is_terminating(&pod.metadata) && is_available(pod, self.min_ready_seconds(), self.now)
-    }
-
     /// How many of the wanted replicas are available.
     pub(super) fn available_count(&self) -> i64 {
         let pods = self.replicas.iter().filter_map(|replica| replica.pod);
-        let available = pods.filter(|pod| self.is_available(pod)).count();
+        let available = pods.filter(Member::is_available).count();
         i64::try_from(available).unwrap_or(i64::MAX)
     }
 
     /// Whether a pod is still to be replaced because of its revision.
     pub(super) fn needs_rollout(&self) -> bool {
-        self.replicas.iter().any(|replica| {
-            replica.pod.is_some_and(|pod| is_outdated(self, pod) && needs_replacement(self, replica, pod))
-        })
+        let mut pods = self.replicas.iter().filter_map(|replica| replica.pod);
+        pods.any(|pod| is_outdated(self, &pod) && needs_replacement(self, &pod))
     }
 }

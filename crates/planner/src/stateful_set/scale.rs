@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
-use super::identity::{identity_matches, new_pod, ordinal_of, pod_revision, repair_identity, revision_label};
+use super::identity::{identity_matches, new_pod, repair_identity, revision_label};
+use super::member::Member;
 use super::storage::{self, Blocked, Retention};
 use super::{Replica, View, reasons, wait_for_pod};
 use crate::objects::{delete, is_terminating, name, namespace};
 use crate::plan::{Action, EventType, Plan};
-use crate::pods::{available_in, is_running_and_ready, is_terminal, phase};
+use crate::pods::{is_terminal, phase};
 use crate::world::{object_ref, to_value};
 
 /// How many pods one plan makes or deletes at most; the next plan goes on from there.
@@ -17,7 +18,7 @@ pub(super) const BURST: usize = 500;
 /// available, or nobody asked for order.
 pub(super) fn do_plan_replicas(view: &View<'_, '_>, plan: &mut Plan) -> bool {
     for (index, replica) in view.replicas.iter().enumerate() {
-        let goes_on = match replica.pod {
+        let goes_on = match &replica.pod {
             None => do_plan_creation(view, replica, plan),
             Some(pod) => do_plan_pod(view, index, replica, pod, plan),
         };
@@ -88,12 +89,18 @@ fn tell_conflict(view: &View<'_, '_>, replica: &Replica<'_>, claim: &PersistentV
 }
 
 /// Looks after a pod that exists. `false`: others wait for it.
-fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &Pod, plan: &mut Plan) -> bool {
+fn do_plan_pod(
+    view: &View<'_, '_>,
+    index: usize,
+    replica: &Replica<'_>,
+    pod: &Member<'_>,
+    plan: &mut Plan,
+) -> bool {
     let set = view.snapshot.set;
-    if is_terminating(&pod.metadata) {
+    if pod.is_terminating {
         let others = view.what_waits(index);
         let message = format!("{others} waits until {} is gone, which is terminating", replica.name);
-        plan.wait(set, pod, reasons::PREDECESSOR_TERMINATING, message);
+        plan.wait(set, pod.pod, reasons::PREDECESSOR_TERMINATING, message);
         return false;
     }
     if is_terminal(pod) {
@@ -104,12 +111,13 @@ fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &P
         plan.actions.push(repair_identity(pod, replica.ordinal));
         tell(view, "Update", &format!("Pod {}", replica.name), "successful", plan);
     }
-    if phase(pod) != "Running"
+    if !pod.is_running_and_ready
+        && phase(pod) != "Running"
         && storage::blocking_claim(set, replica.ordinal, view.snapshot.claims).is_none()
     {
         create_missing_claims(view, replica, plan);
     }
-    match available_in(pod, view.min_ready_seconds(), view.now) {
+    match pod.available_in {
         None => {
             let message = format!("{} waits until {} is Ready", view.what_waits(index), replica.name);
             wait_for_pod(set, pod, reasons::PREDECESSOR_NOT_READY, message, plan);
@@ -121,9 +129,9 @@ fn do_plan_pod(view: &View<'_, '_>, index: usize, replica: &Replica<'_>, pod: &P
                 "{} waits until {} has been Ready for {} s (minReadySeconds)",
                 view.what_waits(index),
                 replica.name,
-                view.min_ready_seconds()
+                view.min_ready_seconds
             );
-            plan.wait(set, pod, reasons::MIN_READY_SECONDS, message);
+            plan.wait(set, pod.pod, reasons::MIN_READY_SECONDS, message);
             false
         }
         Some(_) => true,
@@ -161,13 +169,13 @@ fn tell(view: &View<'_, '_>, verb: &str, what: &str, outcome: &str, plan: &mut P
 pub(super) fn do_plan_condemned(view: &View<'_, '_>, plan: &mut Plan) {
     let set = view.snapshot.set;
     for (index, replica) in view.condemned.iter().enumerate().take(BURST) {
-        let Some(pod) = replica.pod else { continue };
-        if is_terminating(&pod.metadata) {
+        let Some(pod) = &replica.pod else { continue };
+        if pod.is_terminating {
             let next = view.condemned.get(index + 1).filter(|_| view.is_ordered());
-            let who =
-                next.map_or_else(|| format!("statefulset/{}", name(&set.metadata)), |next| next.name.clone());
+            let who = next
+                .map_or_else(|| format!("statefulset/{}", name(&set.metadata)), |next| next.name.to_string());
             let message = format!("{who} waits until {} is gone, which is terminating", replica.name);
-            plan.wait(set, pod, reasons::CONDEMNED_TERMINATING, message);
+            plan.wait(set, pod.pod, reasons::CONDEMNED_TERMINATING, message);
         } else if view.is_ordered() && !view.may_go(pod) {
             let message = format!(
                 "{} is not Ready, and not the only one: it goes once it is Ready, or when you delete it",
@@ -198,7 +206,7 @@ fn claims_settled(view: &View<'_, '_>, replica: &Replica<'_>, pod: &Pod) -> bool
 pub(super) fn do_plan_retention(view: &View<'_, '_>, plan: &mut Plan) {
     let set = view.snapshot.set;
     let wanted = view.replicas.iter().map(|replica| (replica, None));
-    let removed = view.condemned.iter().map(|replica| (replica, replica.pod));
+    let removed = view.condemned.iter().map(|replica| (replica, replica.pod.map(|pod| pod.pod)));
     for (replica, removed) in wanted.chain(removed) {
         for claim in storage::claim_names(set, replica.ordinal) {
             let Some(claim) = view.snapshot.claims.get(namespace(&set.metadata), &claim) else { continue };
@@ -212,11 +220,6 @@ pub(super) fn do_plan_retention(view: &View<'_, '_>, plan: &mut Plan) {
             }
         }
     }
-}
-
-/// Whether a pod is healthy: Running, Ready and staying (`isHealthy`).
-pub(super) fn is_healthy(pod: &Pod) -> bool {
-    is_running_and_ready(pod) && !is_terminating(&pod.metadata)
 }
 
 impl View<'_, '_> {
@@ -254,13 +257,11 @@ impl View<'_, '_> {
 
     /// Whether an update, which comes from above, has passed this ordinal.
     fn is_updated_below(&self, ordinal: i64) -> bool {
-        self.pods_of_revision(self.revisions.update_name())
-            .any(|pod| ordinal_of(self.snapshot.set, pod).is_some_and(|updated| updated < ordinal))
+        self.pods_of_revision(self.revisions.update_name()).any(|pod| pod.ordinal < ordinal)
     }
 
-    fn pods_of_revision(&self, revision: &str) -> impl Iterator<Item = &Pod> {
+    fn pods_of_revision(&self, revision: &str) -> impl Iterator<Item = &Member<'_>> {
         let label = revision_label(revision);
-        let stay = self.snapshot.pods.iter().copied().filter(|pod| !is_terminating(&pod.metadata));
-        stay.filter(move |pod| pod_revision(pod) == label)
+        self.members.iter().filter(move |pod| !pod.is_terminating && pod.revision == label)
     }
 }

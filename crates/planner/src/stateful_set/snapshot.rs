@@ -4,15 +4,15 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use super::identity::{is_owned, ordinal_of, parent_and_ordinal};
-use crate::objects::{controller_of, is_going, is_terminating, name, namespace, selector};
+use crate::objects::{is_going, is_terminating, name, namespace, selector};
 use crate::world::{Key, Table, World};
 
 /// A set and what belongs to it.
 pub(super) struct Snapshot<'w> {
     /// The set.
     pub(super) set: &'w StatefulSet,
-    /// Pods that the set manages and may keep, by name.
-    pub(super) pods: Vec<&'w Pod>,
+    /// Pods that the set manages and may keep, with their ordinals, upward.
+    pub(super) pods: Vec<(i64, &'w Pod)>,
     /// Pods that nobody manages and the set may take.
     pub(super) orphans: Vec<&'w Pod>,
     /// Pods that the set manages, but whose labels or name are no longer its own.
@@ -56,35 +56,30 @@ impl<'w> Snapshot<'w> {
     fn sort_pods(&mut self) {
         let set = self.set;
         let selects = selector(set.spec.as_ref().map(|spec| &spec.selector));
-        for pod in self.all_pods.in_namespace(namespace(&set.metadata)) {
-            let owned = is_owned(set, &pod.metadata);
-            if !owned && (controller_of(&pod.metadata).is_some() || ordinal_of(set, pod).is_none()) {
-                continue;
-            }
-            let fits = ordinal_of(set, pod).is_some() && selects.matches(&pod.metadata.labels);
-            match (owned, fits) {
-                (true, true) => self.pods.push(pod),
-                (true, false) => self.strays.push(pod),
-                (false, true) if !is_terminating(&pod.metadata) => self.orphans.push(pod),
-                (false, _) => {}
+        let fitting = |pod| ordinal_of(set, pod).filter(|_| selects.matches(&pod.metadata.labels));
+        for pod in self.all_pods.owned_by(&set.metadata).filter(|pod| is_owned(set, &pod.metadata)) {
+            match fitting(pod) {
+                Some(ordinal) => self.pods.push((ordinal, pod)),
+                None => self.strays.push(pod),
             }
         }
+        self.pods.sort_unstable_by_key(|(ordinal, _)| *ordinal);
+        let free = self.all_pods.uncontrolled(namespace(&set.metadata)).map(|pod| &**pod);
+        self.orphans.extend(free.filter(|pod| fitting(pod).is_some() && !is_terminating(&pod.metadata)));
     }
 
     fn sort_revisions(&mut self) {
         let set = self.set;
         let selects = selector(set.spec.as_ref().map(|spec| &spec.selector));
-        for revision in self.all_revisions.in_namespace(namespace(&set.metadata)) {
-            if is_owned(set, &revision.metadata) {
-                self.revisions.push(revision);
-            } else if controller_of(&revision.metadata).is_none()
-                && !is_terminating(&revision.metadata)
-                && name(&revision.metadata).starts_with(&format!("{}-", name(&set.metadata)))
+        let owned = self.all_revisions.owned_by(&set.metadata).map(|revision| &**revision);
+        self.revisions.extend(owned.filter(|revision| is_owned(set, &revision.metadata)));
+        let prefix = format!("{}-", name(&set.metadata));
+        let free = self.all_revisions.uncontrolled(namespace(&set.metadata)).map(|revision| &**revision);
+        self.orphan_revisions.extend(free.filter(|revision| {
+            !is_terminating(&revision.metadata)
+                && name(&revision.metadata).starts_with(&prefix)
                 && selects.matches(&revision.metadata.labels)
-            {
-                self.orphan_revisions.push(revision);
-            }
-        }
+        }));
         self.revisions
             .sort_by_key(|r| (r.revision, r.metadata.creation_timestamp.clone(), r.metadata.name.clone()));
     }

@@ -1,14 +1,12 @@
 //! The set's status: counts of what is, never of what should be.
 
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
-use k8s_openapi::api::core::v1::Pod;
 
-use super::identity::{pod_revision, revision_label};
+use super::identity::revision_label;
+use super::member::Member;
 use super::{View, conditions};
 use crate::numbers::{self, unless_zero};
-use crate::objects::is_terminating;
 use crate::plan::{Action, EventType, Plan};
-use crate::pods::{is_available, is_running_and_ready};
 use crate::world::{object_ref, to_value};
 
 /// Writes the status when it says something else than before. Comes last: conditions tell of the whole plan.
@@ -35,16 +33,17 @@ pub(super) fn do_plan_status(view: &View<'_, '_>, plan: &mut Plan) {
 /// The status of the set as it is now.
 fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
     let set = view.snapshot.set;
-    let pods = &view.snapshot.pods;
-    let count = |counts: &dyn Fn(&Pod) -> bool| numbers::count(pods.iter().filter(|pod| counts(pod)).count());
+    let count = |counts: &dyn Fn(&Member<'_>) -> bool| {
+        numbers::count(view.members.iter().filter(|pod| counts(pod)).count())
+    };
     let of_revision = |revision: &str| {
         let label = revision_label(revision);
-        count(&|pod| !is_terminating(&pod.metadata) && pod_revision(pod) == label)
+        count(&|pod| !pod.is_terminating && pod.revision == label)
     };
     let update = view.revisions.update_name();
     let mut current = view.revisions.current_name();
     let updated = of_revision(update);
-    let ready = count(&is_running_and_ready);
+    let ready = count(&|pod| pod.is_running_and_ready);
     let all = count(&|_| true);
     let wanted = i32::try_from(view.ordinals.count()).unwrap_or(i32::MAX);
     // `completeRollingUpdate`; upstream forgets it under OnDelete.
@@ -55,7 +54,7 @@ fn status(view: &View<'_, '_>, plan: &Plan) -> StatefulSetStatus {
         observed_generation: set.metadata.generation,
         replicas: all,
         ready_replicas: unless_zero(ready),
-        available_replicas: Some(count(&|pod| is_available(pod, view.min_ready_seconds(), view.now))),
+        available_replicas: Some(count(&|pod| pod.has_become_available())),
         current_replicas: unless_zero(of_revision(current)),
         updated_replicas: unless_zero(updated),
         current_revision: Some(current.to_owned()),
