@@ -20,8 +20,6 @@ use crate::{cargo, root, setup};
 const IMAGES: &str = "STEAD_IMAGES";
 /// The tests that wait more than they compute.
 const WAITING: &str = "crates/stead/tests/e2e/main.rs";
-/// How many of those run at a time.
-const WAITING_THREADS: &str = "4";
 /// The others give way to them (`nice`): a test that waits for something also looks at how long that takes.
 const NICE: &str = "10";
 
@@ -104,7 +102,6 @@ pub(super) fn run(runner: &Runner, places: &Places, programs: &[Program]) -> Res
         let waiting = scope.spawn(|| {
             let end_to_end = |program: &&Program| {
                 let mut command = Command::new(&program.path);
-                command.args(["--test-threads", WAITING_THREADS]);
                 let command = surroundings.of(command.current_dir(&program.folder));
                 Aside::run(runner, "end-to-end tests", &places.run, command)
             };
