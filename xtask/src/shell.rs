@@ -39,12 +39,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 #[derive(Default)]
 struct State {
-    /// The program that runs now: it leads a process group.
-    running: Option<Pid>,
+    /// The programs that run now: each leads a process group.
+    running: Vec<Pid>,
     interrupted: Option<Signal>,
 }
 
-/// Runs programs one after the other, and passes on to them the signals that ask this one to end.
+/// Runs programs, and passes on to them the signals that ask this one to end.
 pub(crate) struct Runner {
     state: Arc<Mutex<State>>,
 }
@@ -59,9 +59,9 @@ impl Runner {
             for signal in signals.forever().filter_map(|number| Signal::try_from(number).ok()) {
                 let mut state = lock(&shared);
                 state.interrupted = Some(signal);
-                if let Some(group) = state.running {
+                for group in &state.running {
                     // It may have ended by itself just now.
-                    let _ = killpg(group, signal);
+                    let _ = killpg(*group, signal);
                 }
             }
         });
@@ -80,24 +80,23 @@ impl Runner {
     /// When it fails, and when this process is asked to end meanwhile; then nothing of the group runs any more.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = {
+        let (mut child, group) = {
             let mut state = lock(&self.state);
             if let Some(signal) = state.interrupted {
                 bail!("interrupted by {signal}");
             }
             let child = command.stdin(Stdio::null()).process_group(0).spawn();
             let child = child.with_context(|| format!("cannot start {program}"))?;
-            state.running = Some(Pid::from_raw(child.id().cast_signed()));
-            child
+            let group = Pid::from_raw(child.id().cast_signed());
+            state.running.push(group);
+            (child, group)
         };
         let status = child.wait();
         let mut state = lock(&self.state);
-        let group = state.running.take();
+        state.running.retain(|other| *other != group);
         if let Some(signal) = state.interrupted {
-            if let Some(group) = group {
-                // What it started and did not end; nothing may be left.
-                let _ = killpg(group, Signal::SIGKILL);
-            }
+            // What it started and did not end; nothing may be left.
+            let _ = killpg(group, Signal::SIGKILL);
             bail!("interrupted by {signal}");
         }
         let status = status.with_context(|| format!("cannot wait for {program}"))?;

@@ -65,7 +65,9 @@ pub(crate) fn see(sim: &Sim, event: &Event) {
         return;
     }
     let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
-    let (old, new) = (event.previous.as_ref().map(parsed), event.current.as_ref().map(parsed));
+    // Most kinds are not compared with what they were.
+    let old = || event.previous.as_ref().map(parsed);
+    let new = event.current.as_ref().map(parsed);
     let wrong = {
         let mut judge = sim.judge();
         judge.writes += 1;
@@ -76,10 +78,10 @@ pub(crate) fn see(sim: &Sim, event: &Event) {
             None => judge.objects.remove(&place),
         };
         match kind.kind {
-            "StatefulSet" => judge.see_set(name, old.as_ref(), new.as_ref(), event.revision),
-            "Pod" => judge.see_pod(sim, name, old.as_ref(), new.as_ref()),
-            "PersistentVolumeClaim" => judge.see_claim(name, old.as_ref(), new.as_ref()),
-            "PersistentVolume" => judge.see_volume(name, old.as_ref(), new.as_ref()),
+            "StatefulSet" => judge.see_set(name, old().as_ref(), new.as_ref(), event.revision),
+            "Pod" => judge.see_pod(sim, name, old().as_ref(), new.as_ref()),
+            "PersistentVolumeClaim" => judge.see_claim(name, old().as_ref(), new.as_ref()),
+            "PersistentVolume" => judge.see_volume(name, old().as_ref(), new.as_ref()),
             _ => Ok(()),
         }
     };

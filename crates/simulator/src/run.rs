@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::Informers;
 use futures::StreamExt;
 use futures::future::OptionFuture;
-use store::{Store, WatchItem};
+use store::Store;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -122,10 +122,8 @@ async fn run(seed: u64, extent: Extent, options: Options) -> Outcome {
 /// The judge hears of every write.
 async fn watch_all(sim: Arc<Sim>) {
     if let Ok(mut watch) = sim.store.watch("/", sim.store.revision()) {
-        while let Some(Ok(item)) = watch.next().await {
-            if let WatchItem::Event(event) = item {
-                judge::see(&sim, &event);
-            }
+        while let Some(Ok(event)) = watch.next().await {
+            judge::see(&sim, &event);
         }
     }
     sim.fail("the judge has lost the store's history");

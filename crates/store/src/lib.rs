@@ -5,7 +5,7 @@
 //! numbered twice.** Every backend passes the same contract tests.
 //!
 //! ```
-//! use store::{Durability, Expect, Memory, Store, WatchItem, Write};
+//! use store::{Durability, Expect, Memory, Store, Write};
 //! use futures::StreamExt;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -20,7 +20,7 @@
 //!         durability: Durability::Sync,
 //!     })
 //!     .await?;
-//! let Some(Ok(WatchItem::Event(event))) = watch.next().await else { panic!("a change was made") };
+//! let Some(Ok(event)) = watch.next().await else { panic!("a change was made") };
 //! assert_eq!(event.revision, revision);
 //! assert_eq!(store.list("/core/pods/", None, 0, None).await?.items.len(), 1);
 //! # Ok(())
@@ -43,7 +43,6 @@ pub use embedded::{Embedded, LATE_DELAY, OpenError};
 pub use memory::Memory;
 pub use mvcc::{HISTORY_BYTES, HISTORY_EVENTS};
 pub use sealed::{KeyError, Keys, OpenSealedError, Sealed};
-pub use watch::PROGRESS_INTERVAL;
 
 /// The number of a write. Revisions only grow, over restarts and crashes too.
 pub type Revision = u64;
@@ -122,16 +121,6 @@ impl Event {
     }
 }
 
-/// What a watch yields.
-#[derive(Clone, Debug)]
-pub enum WatchItem {
-    /// A change under the prefix, in order of revisions, none left out.
-    Event(Arc<Event>),
-    /// Nothing under the prefix changed up to this revision; sent now and then, so that a client that
-    /// watches a quiet prefix has a recent revision to start from again (KEP-956).
-    Progress(Revision),
-}
-
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -172,8 +161,10 @@ pub enum Error {
     Backend(String),
 }
 
-/// A stream of changes. It ends with [`Error::Compacted`] when its reader fell behind the history kept.
-pub type Watch = BoxStream<'static, Result<WatchItem, Error>>;
+/// A stream of changes, in order of revisions, none left out. What was acknowledged is ready in it at once: one with
+/// nothing ready has told all that is under its prefix up to the revision that the store had before it was polled.
+/// It ends with [`Error::Compacted`] when its reader fell behind the history kept.
+pub type Watch = BoxStream<'static, Result<Arc<Event>, Error>>;
 
 /// A store. Cheap to share behind an `Arc`.
 pub trait Store: Send + Sync + 'static {
@@ -194,8 +185,8 @@ pub trait Store: Send + Sync + 'static {
     /// the future is polled; dropped after that, the write may or may not happen.
     fn write(&self, write: Write) -> BoxFuture<'_, Result<Revision, Error>>;
 
-    /// Every change under `prefix` after the revision `after`, then on as they happen. The stream is to be
-    /// polled on a tokio runtime with time enabled; it ends when the store is closed.
+    /// Every change under `prefix` after the revision `after`, then on as they happen. The stream
+    /// ends when the store is closed.
     fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
 
     /// The newest revision.

@@ -17,7 +17,7 @@ use ring::aead::NONCE_LEN;
 use keys::NAME_LEN;
 pub use keys::{KeyError, Keys};
 
-use crate::{Durability, Error, Event, Expect, Page, Revision, Store, Versioned, Watch, WatchItem, Write};
+use crate::{Durability, Error, Event, Expect, Page, Revision, Store, Versioned, Watch, Write};
 
 /// What a sealed value begins with; no JSON does. Then come the key's name, the nonce, and what was sealed.
 const MAGIC: &[u8] = b"\0sealed1";
@@ -221,10 +221,7 @@ impl Store for Sealed {
     fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error> {
         let changes = self.below.watch(prefix, after)?;
         let sealer = self.sealer.clone();
-        let open = move |item| match item {
-            Ok(WatchItem::Event(event)) => sealer.open_event(event).map(WatchItem::Event),
-            other => other,
-        };
+        let open = move |item: Result<_, Error>| item.and_then(|event| sealer.open_event(event));
         Ok(changes.map(open).boxed())
     }
 

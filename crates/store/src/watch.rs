@@ -1,26 +1,21 @@
 //! What readers and watches share: the core behind a lock, and who is to be woken by which change.
 //!
 //! A watch holds no queue, only its place in the core's history. A change wakes the watches whose prefix it
-//! is under and no others; one ticker a store tells all of them, at most once a second and only when
-//! something was written, how far the store has come.
+//! is under and no others: one with nothing ready has told all that there was.
 
 mod slots;
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{StreamExt, stream};
 use tokio::sync::Notify;
 
 use self::slots::{Slot, Slots};
 use crate::mvcc::Core;
-use crate::{Error, Event, Page, Revision, Versioned, Watch, WatchItem};
-
-/// How long a watch of a quiet prefix may not know that the store moved on.
-pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+use crate::{Error, Event, Page, Revision, Versioned, Watch};
 
 /// How many changes a watch takes out of history at once.
 const READ_AHEAD: usize = 64;
@@ -28,10 +23,10 @@ const READ_AHEAD: usize = 64;
 /// The readable side of a store.
 pub(crate) struct Shared {
     state: RwLock<State>,
-    tick: Tick,
-    /// Something was published since the last tick.
-    moved: Arc<Notify>,
-    ticking: Arc<AtomicBool>,
+    closed: AtomicBool,
+    /// Told when it is closed. All are woken in the order in which they wait; a channel of tokio's would draw it
+    /// by chance.
+    ended: Notify,
 }
 
 struct State {
@@ -39,32 +34,12 @@ struct State {
     slots: Slots,
 }
 
-/// What the ticker tells. All are woken in the order in which they wait; a channel of tokio's would draw it by
-/// chance.
-struct Tick {
-    revision: AtomicU64,
-    closed: AtomicBool,
-    wake: Notify,
-}
-
-impl Tick {
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-}
-
 impl Shared {
     pub(crate) fn new(core: Core) -> Arc<Self> {
-        let tick = Tick {
-            revision: AtomicU64::new(core.revision()),
-            closed: AtomicBool::new(false),
-            wake: Notify::new(),
-        };
         Arc::new(Self {
             state: RwLock::new(State { core, slots: Slots::default() }),
-            tick,
-            moved: Arc::default(),
-            ticking: Arc::default(),
+            closed: AtomicBool::new(false),
+            ended: Notify::new(),
         })
     }
 
@@ -117,14 +92,12 @@ impl Shared {
         for slot in woken {
             slot.wake.notify_waiters();
         }
-        self.moved.notify_one();
     }
 
     /// Ends all watches, once they have yielded what there is.
     pub(crate) fn close(&self) {
-        self.tick.closed.store(true, Ordering::Release);
-        self.tick.wake.notify_waiters();
-        self.moved.notify_one();
+        self.closed.store(true, Ordering::Release);
+        self.ended.notify_waiters();
     }
 
     /// See [`crate::Store::watch`].
@@ -135,7 +108,7 @@ impl Shared {
         let slot = slots.join(prefix, core);
         drop(state);
         let pending = VecDeque::new();
-        let watcher = Watcher { shared: self.clone(), slot, position: after, told: after, pending };
+        let watcher = Watcher { shared: self.clone(), slot, position: after, pending };
         let items = stream::unfold(Some(watcher), |watcher| async {
             let mut watcher = watcher?;
             match watcher.next().await? {
@@ -145,39 +118,6 @@ impl Shared {
         });
         Ok(items.boxed())
     }
-
-    /// Starts the ticker if none runs. It lives on the runtime of the watch that needed it first, and goes
-    /// when that runtime or the store does; the next watch that is polled starts another.
-    fn ensure_ticker(self: &Arc<Self>) {
-        if !self.tick.is_closed() && !self.ticking.swap(true, Ordering::AcqRel) {
-            let running = Running(self.ticking.clone());
-            tokio::spawn(tick(Arc::downgrade(self), self.moved.clone(), running));
-        }
-    }
-}
-
-/// Says that the ticker runs, for as long as it lives.
-struct Running(Arc<AtomicBool>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-async fn tick(shared: Weak<Shared>, moved: Arc<Notify>, _running: Running) {
-    loop {
-        moved.notified().await;
-        tokio::time::sleep(PROGRESS_INTERVAL).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let revision = shared.revision();
-        if shared.tick.revision.swap(revision, Ordering::AcqRel) != revision {
-            shared.tick.wake.notify_waiters();
-        }
-        if shared.tick.is_closed() {
-            return;
-        }
-    }
 }
 
 /// One watch's place in history.
@@ -186,35 +126,27 @@ struct Watcher {
     slot: Arc<Slot>,
     /// All changes up to here are yielded or pending.
     position: Revision,
-    /// The newest revision that the reader knows of.
-    told: Revision,
     /// Taken out of history and not yielded yet: at most [`READ_AHEAD`].
     pending: VecDeque<Arc<Event>>,
 }
 
 impl Watcher {
-    /// The next item; `None` when the store was closed.
-    async fn next(&mut self) -> Option<Result<WatchItem, Error>> {
-        self.shared.ensure_ticker();
+    /// The next change; `None` when the store was closed.
+    async fn next(&mut self) -> Option<Result<Arc<Event>, Error>> {
         let (slot, shared) = (self.slot.clone(), self.shared.clone());
         loop {
             // Listening starts before looking: what is published in between wakes us again.
             let mut wake = pin!(slot.wake.notified());
             wake.as_mut().enable();
-            let mut ticked = pin!(shared.tick.wake.notified());
-            ticked.as_mut().enable();
+            let mut ended = pin!(shared.ended.notified());
+            ended.as_mut().enable();
             // Looked at first: what came before the end is still told.
-            let closed = shared.tick.is_closed();
+            let closed = shared.closed.load(Ordering::Acquire);
             if let Err(compacted) = self.advance() {
                 return Some(Err(compacted));
             }
             if let Some(event) = self.pending.pop_front() {
-                self.told = event.revision;
-                return Some(Ok(WatchItem::Event(event)));
-            }
-            if shared.tick.revision.load(Ordering::Acquire) > self.told {
-                self.told = self.position;
-                return Some(Ok(WatchItem::Progress(self.position)));
+                return Some(Ok(event));
             }
             if closed {
                 return None;
@@ -222,7 +154,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = wake => {}
-                () = ticked => {}
+                () = ended => {}
             }
         }
     }

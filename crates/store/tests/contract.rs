@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Context;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::task::ArcWake;
 use futures::{FutureExt, StreamExt};
 use store::{
     Durability, Embedded, Error, Event, Expect, HISTORY_BYTES, HISTORY_EVENTS, Memory, Revision, Store,
-    Watch, WatchItem, Write,
+    Watch, Write,
 };
 
 /// Makes one test of each function for each backend.
@@ -40,8 +44,8 @@ contract!(
     watch_tells_the_value_before,
     watch_keeps_to_its_prefix,
     watch_from_any_revision_has_no_gap_and_no_double,
-    quiet_watch_hears_of_progress,
-    idle_store_sends_no_progress,
+    what_is_acknowledged_is_ready_in_watches,
+    quiet_watch_sleeps,
     future_revisions_are_refused,
     forgotten_revisions_are_refused,
     large_values_are_forgotten_sooner,
@@ -86,14 +90,8 @@ async fn keys(store: &Handle, prefix: &str) -> Vec<String> {
     page.items.iter().map(|item| item.key.to_string()).collect()
 }
 
-/// The next change; progress in between is passed over.
 async fn next_event(watch: &mut Watch) -> Arc<Event> {
-    loop {
-        match watch.next().await.expect("the watch goes on").unwrap() {
-            WatchItem::Event(event) => return event,
-            WatchItem::Progress(_) => {}
-        }
-    }
+    watch.next().await.expect("the watch goes on").unwrap()
 }
 
 async fn create_update_delete_check_what_they_expect(store: Handle) {
@@ -252,21 +250,38 @@ async fn watch_from_any_revision_has_no_gap_and_no_double(store: Handle) {
     }
 }
 
-async fn quiet_watch_hears_of_progress(store: Handle) {
-    let mut quiet = store.watch("/p/", store.revision()).unwrap();
-    let mut written = store.revision();
-    for key in ["/q/a", "/q/b", "/q/c"] {
-        written = create(&store, key, "").await;
+async fn what_is_acknowledged_is_ready_in_watches(store: Handle) {
+    let mut watch = store.watch("/p/", store.revision()).unwrap();
+    for key in ["/q/a", "/p/a", "/q/b", "/p/b", "/q/c"] {
+        let written = create(&store, key, "").await;
+        let told = key.starts_with("/p/").then_some(written);
+        let ready = watch.next().now_or_never();
+        assert_eq!(ready.map(|item| item.unwrap().unwrap().revision), told);
     }
-    let item = quiet.next().await.unwrap().unwrap();
-    assert!(matches!(item, WatchItem::Progress(revision) if revision == written), "{item:?}");
 }
 
-async fn idle_store_sends_no_progress(store: Handle) {
-    let written = create(&store, "/q/a", "").await;
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl ArcWake for Woken {
+    fn wake_by_ref(this: &Arc<Self>) {
+        this.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn quiet_watch_sleeps(store: Handle) {
+    let woken = Arc::new(Woken::default());
     let mut quiet = store.watch("/p/", store.revision()).unwrap();
-    let long = tokio::time::timeout(store::PROGRESS_INTERVAL * 100, quiet.next()).await;
-    assert!(long.is_err(), "nothing happened since {written}, got {long:?}");
+    let waker = futures::task::waker(Arc::clone(&woken));
+    assert!(quiet.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+    for key in ["/q/a", "/q/b", "/q/c"] {
+        create(&store, key, "").await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    }
+    create(&store, "/p/a", "").await;
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
 
 async fn future_revisions_are_refused(store: Handle) {
@@ -360,7 +375,7 @@ async fn watch_ends_with_the_store(store: Handle) {
     drop(store);
     assert_eq!(next_event(&mut watch).await.revision, made);
     let rest: Vec<_> = watch.collect().await;
-    assert!(rest.iter().all(|item| matches!(item, Ok(WatchItem::Progress(_)))), "{rest:?}");
+    assert!(rest.is_empty(), "{rest:?}");
 }
 
 /// Every store must behave as a map that numbers its writes, whatever is done to it in whatever order.

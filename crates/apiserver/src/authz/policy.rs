@@ -7,7 +7,7 @@ use apimachinery::status::Status;
 use futures::{FutureExt, StreamExt};
 use registry::rbac::{GROUP, Policy};
 use serde_json::Value;
-use store::{Event, Store, Watch, WatchItem};
+use store::{Event, Store, Watch};
 use tokio::sync::Mutex;
 
 /// The rules, and the watch that tells of changes.
@@ -59,8 +59,7 @@ impl Followed {
         }
         loop {
             match self.watch.next().now_or_never() {
-                Some(Some(Ok(WatchItem::Event(event)))) => self.take(&event),
-                Some(Some(Ok(WatchItem::Progress(_)))) => {}
+                Some(Some(Ok(event))) => self.take(&event),
                 Some(Some(Err(_)) | None) => return false,
                 None => break,
             }

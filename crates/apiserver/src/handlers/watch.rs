@@ -61,7 +61,7 @@ pub(crate) async fn watch(api: &ApiServer, mut request: Request, target: &Target
                 revision,
                 bookmarks: Bookmarks::new(options.bookmarks, end),
                 deadline: Box::pin(tokio::time::sleep_until(end)),
-                shutdown: api.shutdown_token().clone(),
+                api: api.clone(),
                 _place: place,
             };
             feed.into_stream()

@@ -94,8 +94,12 @@ async fn bookmarks_come_each_minute_and_the_watch_ends_in_time() {
     let asked = "watch=true&allowWatchBookmarks=true&timeoutSeconds=100";
     let begin = tokio::time::Instant::now();
     let mut watch = api.watch(&format!("{CONFIG_MAPS}?{asked}")).await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "elsewhere"}});
+    let elsewhere = api.post("/api/v1/namespaces/default/secrets", &secret).await.expect(201);
     let bookmark = watch.next().await.expect("an event");
     assert_eq!(bookmark["type"], "BOOKMARK");
+    let version = &bookmark["object"]["metadata"]["resourceVersion"];
+    assert_eq!(*version, elsewhere["metadata"]["resourceVersion"], "a quiet watch is to go on from there");
     assert_eq!(begin.elapsed().as_secs(), 60);
     let last = watch.next().await.expect("an event");
     assert_eq!((&last["type"], begin.elapsed().as_secs()), (&json!("BOOKMARK"), 98));

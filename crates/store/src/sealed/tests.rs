@@ -66,7 +66,7 @@ async fn the_file_holds_no_word_of_a_secret_and_readers_see_all_of_it() {
     assert_eq!(value_of(&store, "/core/secrets/default/db").await, Some(VALUE.into()));
     let listed = store.list("/", None, 0, None).await.expect("listed").items;
     assert_eq!(listed[0].value, VALUE);
-    let Some(Ok(WatchItem::Event(event))) = watch.next().await else { panic!("a change was made") };
+    let Some(Ok(event)) = watch.next().await else { panic!("a change was made") };
     assert_eq!(event.current.as_ref().expect("a value").value, VALUE);
     let again = store.write(write("/core/secrets/default/db")).await.expect_err("it is there");
     assert!(matches!(again, Error::Exists { current, .. } if current.value == VALUE));

@@ -4,15 +4,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
-use store::{Revision, Watch, WatchItem};
+use store::{Event, Revision, Watch};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::lines::Lines;
+use crate::api::ApiServer;
 use crate::codec::Stored;
 use crate::origin::WatchPlace;
 use crate::storage;
@@ -36,7 +37,7 @@ pub(super) struct Feed {
     pub(super) revision: Revision,
     pub(super) bookmarks: Bookmarks,
     pub(super) deadline: Pin<Box<Sleep>>,
-    pub(super) shutdown: CancellationToken,
+    pub(super) api: ApiServer,
     pub(super) _place: WatchPlace,
 }
 
@@ -87,18 +88,17 @@ impl Feed {
         }
         loop {
             let changes = self.changes.as_mut()?;
-            let mut out = Vec::new();
+            let (mut out, mut is_due) = (Vec::new(), false);
             tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => return None,
+                () = self.api.shutdown_token().cancelled() => return None,
                 () = &mut self.deadline => return None,
-                () = self.bookmarks.next() => self.lines.bookmark(&mut out, self.revision, false),
+                () = self.bookmarks.next() => is_due = true,
                 item = changes.next() => self.take(&mut out, item),
             }
-            while out.len() < PIECE {
-                let Some(changes) = self.changes.as_mut() else { break };
-                let Some(item) = changes.next().now_or_never() else { break };
-                self.take(&mut out, item);
+            self.take_what_is_ready(&mut out);
+            if is_due && self.changes.is_some() {
+                self.lines.bookmark(&mut out, self.revision, false);
             }
             if !out.is_empty() {
                 return Some(Bytes::from(out));
@@ -123,17 +123,26 @@ impl Feed {
         Bytes::from(out)
     }
 
-    fn take(&mut self, out: &mut Vec<u8>, item: Option<Result<WatchItem, store::Error>>) {
+    /// Takes as much as a piece holds. When nothing is left, all is told that had been written before.
+    fn take_what_is_ready(&mut self, out: &mut Vec<u8>) {
+        let written = self.api.store().revision();
+        while out.len() < PIECE {
+            let Some(changes) = self.changes.as_mut() else { return };
+            let Some(item) = changes.next().now_or_never() else {
+                self.revision = self.revision.max(written);
+                return;
+            };
+            self.take(out, item);
+        }
+    }
+
+    fn take(&mut self, out: &mut Vec<u8>, item: Option<Result<Arc<Event>, store::Error>>) {
         let told = match item {
             None => {
                 self.changes = None;
                 return;
             }
-            Some(Ok(WatchItem::Progress(revision))) => {
-                self.revision = self.revision.max(revision);
-                return;
-            }
-            Some(Ok(WatchItem::Event(event))) => {
+            Some(Ok(event)) => {
                 self.revision = event.revision;
                 let whole = out.len();
                 self.lines.event(out, &event).inspect_err(|_| out.truncate(whole))

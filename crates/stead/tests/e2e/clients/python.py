@@ -95,9 +95,12 @@ run = lambda *words, **options: stream(
     core.connect_get_namespaced_pod_exec, "db-0", NAMESPACE, command=list(words), stdout=True, stderr=True, **options
 )
 print("exec", run("hostname").strip())
-session = run("sh", "-c", "read line; echo got $line; exit 3", stdin=True, _preload_content=False)
+# It ends only when told: a line that arrives together with the end is one that this client does not give out.
+script = "read line; echo got $line; read end; exit 3"
+session = run("sh", "-c", script, stdin=True, _preload_content=False)
 session.write_stdin("a line\n")
 print("exec", session.readline_stdout(timeout=PATIENCE))
+session.write_stdin("end\n")
 session.run_forever(timeout=PATIENCE)
 print("exit", session.returncode)
 
