@@ -9,12 +9,14 @@ use apimachinery::meta::ObjectExt;
 use apimachinery::names;
 use apimachinery::status::Status;
 use bytes::Bytes;
+use registry::nodes::Operation;
 use registry::{ClusterView, Kind, Scope, rbac};
 use serde_json::{Value, json};
 use store::{Durability, Error, Expect, Revision, Write};
 use tokio::sync::MutexGuard;
 
 use crate::api::ApiServer;
+use crate::authz::restriction;
 use crate::codec::{self, Stored};
 use crate::life::{self, Part};
 use crate::ownership::{self, Author};
@@ -111,6 +113,9 @@ impl ApiServer {
         if kind.scope == Scope::Namespaced {
             self.check_namespace_is_open(&target).await?;
         }
+        if let Some(user) = author.user() {
+            restriction::admit(self, user, &target, Operation::Create, &object, &Value::Null).await?;
+        }
         self.consult(&target, &mut object).await?;
         let _serialised = self.admit(kind, &mut object, None).await?;
         let mut errors = registry::validate_object_meta(kind, &object);
@@ -187,6 +192,9 @@ impl ApiServer {
             return Err(Status::stale(&kind.resource(), &target.name));
         }
         let sent = ownership::take(new);
+        if let Some(user) = author.user() {
+            restriction::admit(self, user, target, Operation::Update, new, old).await?;
+        }
         life::carry_over(kind, part, new, old)?;
         if matches!(part, Part::Main | Part::EphemeralContainers) {
             kind.strategy.set_defaults(new);

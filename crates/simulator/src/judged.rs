@@ -45,6 +45,10 @@ impl Planner for Judged {
         self.0.name()
     }
 
+    fn user(&self) -> &'static str {
+        self.0.user()
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         self.0.keys(world, object)
     }

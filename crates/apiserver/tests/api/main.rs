@@ -9,6 +9,7 @@ mod eviction;
 mod harness;
 mod kube_client;
 mod lists;
+mod nodes;
 mod protobuf;
 mod samples;
 mod schema;
