@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod bounds;
 mod concepts;
 mod contract;
 mod deletion;
