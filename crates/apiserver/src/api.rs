@@ -79,7 +79,7 @@ pub struct Config {
 /// # use std::sync::Arc;
 /// # fn client(config: apiserver::Config) -> kube::Client {
 /// let api = apiserver::ApiServer::new(config);
-/// let user = apiserver::UserInfo::internal("system:kube-controller-manager");
+/// let user = apiserver::UserInfo::component("system:kube-scheduler");
 /// kube::Client::new(api.service(user), "default")
 /// # }
 /// ```
@@ -199,6 +199,22 @@ impl ApiServer {
             new
         })
         .await
+    }
+
+    /// Says in the Service `kubernetes` at which port this server listens. After [`ApiServer::bootstrap`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn publish_port(&self, port: u16) -> Result<(), Status> {
+        let all = registry::bootstrap_objects(self.service_cidr());
+        let service = all.iter().find(|object| object["kind"] == "Service");
+        let target = own_target(service.unwrap_or(&Value::Null))?;
+        let change = |old: &Value| {
+            let mut new = old.clone();
+            registry::bootstrap::set_api_port(&mut new, port);
+            new
+        };
+        self.change_own(&target, change).await
     }
 
     /// Leads the Service `kubernetes` to where pods reach this server. After [`ApiServer::bootstrap`].

@@ -110,6 +110,9 @@ impl ApiServer {
         kind.strategy.set_defaults(&mut object);
         ownership::keep(&target, Part::Main, author, sent, &mut object, None, now);
         kind.strategy.prepare_for_create(&mut object);
+        if let Some(user) = author.user() {
+            kind.strategy.set_author(&mut object, &user.to_json());
+        }
         if kind.scope == Scope::Namespaced {
             self.check_namespace_is_open(&target).await?;
         }
@@ -120,6 +123,7 @@ impl ApiServer {
         let _serialised = self.admit(kind, &mut object, None).await?;
         let mut errors = registry::validate_object_meta(kind, &object);
         errors.extend(kind.strategy.validate(&object));
+        errors.extend(kind.strategy.validate_create(&object));
         life::refuse_invalid(kind, &object, &errors)?;
         self.refuse_escalation(kind, author, &object, None).await?;
         let bytes = codec::encode(kind, &object);

@@ -6,6 +6,7 @@ mod bounds;
 mod concepts;
 mod contract;
 mod deletion;
+mod edges;
 mod eviction;
 mod harness;
 mod kube_client;
