@@ -17,6 +17,7 @@ use futures::future::{BoxFuture, try_join_all};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
+use registry::nodes::Graph;
 use registry::rbac::Policy;
 use registry::rbac::reconcile::reconcile;
 use registry::{Subresource, Version, reviews};
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attributes::Lately;
 use crate::authn::{self, TokenKey};
-use crate::authz::{self, PolicyCache, RequestInfo};
+use crate::authz::{self, Cache, RequestInfo};
 use crate::body::RequestBody;
 use crate::codec;
 use crate::fairness::{FairQueue, Seat};
@@ -78,7 +79,7 @@ pub struct Config {
 /// # use std::sync::Arc;
 /// # fn client(config: apiserver::Config) -> kube::Client {
 /// let api = apiserver::ApiServer::new(config);
-/// let user = apiserver::UserInfo::internal("system:kube-controller-manager");
+/// let user = apiserver::UserInfo::component("system:kube-scheduler");
 /// kube::Client::new(api.service(user), "default")
 /// # }
 /// ```
@@ -91,7 +92,8 @@ struct Inner {
     config: Config,
     admission: Mutex<()>,
     lately: Arc<Lately>,
-    policy: PolicyCache,
+    policy: Cache<Policy>,
+    graph: Cache<Graph>,
     shutdown: CancellationToken,
     queue: FairQueue,
     watches: Places,
@@ -129,7 +131,8 @@ impl ApiServer {
             config,
             admission: Mutex::new(()),
             lately: Arc::default(),
-            policy: PolicyCache::default(),
+            policy: Cache::default(),
+            graph: Cache::default(),
             shutdown: CancellationToken::new(),
             queue: FairQueue::new(),
             watches: Places::new(MAX_WATCHES, MAX_WATCHES_OF_USER),
@@ -196,6 +199,22 @@ impl ApiServer {
             new
         })
         .await
+    }
+
+    /// Says in the Service `kubernetes` at which port this server listens. After [`ApiServer::bootstrap`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn publish_port(&self, port: u16) -> Result<(), Status> {
+        let all = registry::bootstrap_objects(self.service_cidr());
+        let service = all.iter().find(|object| object["kind"] == "Service");
+        let target = own_target(service.unwrap_or(&Value::Null))?;
+        let change = |old: &Value| {
+            let mut new = old.clone();
+            registry::bootstrap::set_api_port(&mut new, port);
+            new
+        };
+        self.change_own(&target, change).await
     }
 
     /// Leads the Service `kubernetes` to where pods reach this server. After [`ApiServer::bootstrap`].
@@ -291,6 +310,11 @@ impl ApiServer {
     /// The rules as of now.
     pub(crate) async fn policy(&self) -> Result<Arc<Policy>, Status> {
         self.inner.policy.current(self.store()).await
+    }
+
+    /// What which node needs, as of now.
+    pub(crate) async fn graph(&self) -> Result<Arc<Graph>, Status> {
+        self.inner.graph.current(self.store()).await
     }
 
     pub(crate) fn admission_lock(&self) -> &Mutex<()> {

@@ -48,18 +48,22 @@ impl Wishes {
         if !self.pretty && !self.yaml && !self.gzip {
             return answer;
         }
-        let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
-        if !is_json {
+        let content_type = answer.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is_json = content_type == b"application/json";
+        // What is no JSON is only compressed.
+        let is_packed = self.gzip && content_type.ends_with(b"+protobuf");
+        if !is_json && !is_packed {
             return answer;
         }
         let Some(whole) = answer.body_mut().take_whole() else { return answer };
         let mut bytes = whole;
         if self.yaml
+            && is_json
             && let Ok(value) = serde_json::from_slice::<Value>(&bytes)
         {
             bytes = apimachinery::yaml::to_string(&value).into();
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
-        } else if self.pretty {
+        } else if self.pretty && is_json {
             bytes = indented(&bytes).into();
         }
         if self.gzip && bytes.len() > GZIP_THRESHOLD {

@@ -42,7 +42,8 @@ pub(crate) enum Author {
 
 impl Author {
     /// The client that sends the request: what it calls itself in `fieldManager`, else the program in its
-    /// `User-Agent` (upstream: `managerOrUserAgent`), else, for who calls from inside the process, its user.
+    /// `User-Agent` (upstream: `managerOrUserAgent`), else, for who calls from inside the process, the program that
+    /// does its job upstream.
     pub(crate) fn of(request: &Request) -> Result<Self, Status> {
         if let Some(manager) = request.query.get("fieldManager") {
             check_manager(manager)?;
@@ -51,7 +52,7 @@ impl Author {
         let program = request.headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let name = match &program {
             Some(agent) => agent.split('/').next().unwrap_or_default(),
-            None => request.user.name.trim_start_matches("system:").split(':').next().unwrap_or_default(),
+            None => program_of(&request.user.name),
         };
         let mut bytes = 0;
         let fits = |c: &char| {
@@ -68,6 +69,15 @@ impl Author {
             Self::Server => None,
             Self::Client { user, .. } | Self::Applied { user } => Some(user),
         }
+    }
+}
+
+/// The program that such a user is upstream, by the name of the user.
+fn program_of(user: &str) -> &str {
+    match user.trim_start_matches("system:").split_once(':') {
+        Some(("serviceaccount", _)) => "kube-controller-manager",
+        Some(("node", _)) => "kubelet",
+        _ => user.trim_start_matches("system:"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The API on a TLS listener: HTTP/1.1 and HTTP/2, client certificates, bounds, an orderly end.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::ApiServer;
+use crate::origin;
 use crate::pki::Pki;
 use crate::places::Places;
 use crate::stall::Stall;
@@ -116,19 +118,31 @@ impl Connection {
             tracing::warn!(user = user.name, "too many connections of one user");
             return;
         };
-        let (connection, service) = self.api.connection(user);
+        let (origin, service) = self.api.connection(user);
         let service = TowerToHyperService::new(service);
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let builder = if is_h2 { builder().http2_only() } else { builder().http1_only() };
         let connection = builder
             .serve_connection_with_upgrades(
-                TokioIo::new(Stall::new(tls, WRITE_PATIENCE, connection)),
+                TokioIo::new(Stall::new(tls, WRITE_PATIENCE, Arc::clone(&origin))),
                 service,
             )
             .into_owned();
-        if let Err(error) = self.watcher.watch(connection).await {
+        serve_until_stuck(self.watcher.watch(connection), &origin).await;
+    }
+}
+
+/// Serves the connection to its end, or until one of its watches is stuck: dropping it cuts its client off.
+async fn serve_until_stuck<E: Display>(
+    served: impl Future<Output = Result<(), E>>,
+    origin: &origin::Connection,
+) {
+    tokio::select! {
+        biased;
+        outcome = served => if let Err(error) = outcome {
             tracing::debug!(%error, "a connection broke");
-        }
+        },
+        () = origin.stuck(WRITE_PATIENCE) => tracing::debug!("a client takes nothing of what a watch sends to it"),
     }
 }
 

@@ -9,12 +9,14 @@ use apimachinery::meta::ObjectExt;
 use apimachinery::names;
 use apimachinery::status::Status;
 use bytes::Bytes;
+use registry::nodes::Operation;
 use registry::{ClusterView, Kind, Scope, rbac};
 use serde_json::{Value, json};
 use store::{Durability, Error, Expect, Revision, Write};
 use tokio::sync::MutexGuard;
 
 use crate::api::ApiServer;
+use crate::authz::restriction;
 use crate::codec::{self, Stored};
 use crate::life::{self, Part};
 use crate::ownership::{self, Author};
@@ -108,13 +110,20 @@ impl ApiServer {
         kind.strategy.set_defaults(&mut object);
         ownership::keep(&target, Part::Main, author, sent, &mut object, None, now);
         kind.strategy.prepare_for_create(&mut object);
+        if let Some(user) = author.user() {
+            kind.strategy.set_author(&mut object, &user.to_json());
+        }
         if kind.scope == Scope::Namespaced {
             self.check_namespace_is_open(&target).await?;
+        }
+        if let Some(user) = author.user() {
+            restriction::admit(self, user, &target, Operation::Create, &object, &Value::Null).await?;
         }
         self.consult(&target, &mut object).await?;
         let _serialised = self.admit(kind, &mut object, None).await?;
         let mut errors = registry::validate_object_meta(kind, &object);
         errors.extend(kind.strategy.validate(&object));
+        errors.extend(kind.strategy.validate_create(&object));
         life::refuse_invalid(kind, &object, &errors)?;
         self.refuse_escalation(kind, author, &object, None).await?;
         let bytes = codec::encode(kind, &object);
@@ -187,6 +196,9 @@ impl ApiServer {
             return Err(Status::stale(&kind.resource(), &target.name));
         }
         let sent = ownership::take(new);
+        if let Some(user) = author.user() {
+            restriction::admit(self, user, target, Operation::Update, new, old).await?;
+        }
         life::carry_over(kind, part, new, old)?;
         if matches!(part, Part::Main | Part::EphemeralContainers) {
             kind.strategy.set_defaults(new);

@@ -28,7 +28,17 @@ pub struct UserInfo {
 }
 
 impl UserInfo {
-    /// A part of stead itself, for instance `system:kube-controller-manager`; may do everything.
+    /// A part of stead itself, for instance `system:kube-scheduler`, in the groups that upstream's is in. What it may
+    /// do, the default roles say.
+    pub fn component(name: &str) -> Self {
+        match rbac::split_service_account(name) {
+            Some((namespace, account)) => Self::service_account(namespace, account),
+            None if name.starts_with(rbac::NODE_PREFIX) => Self::new(name, &[rbac::NODES, AUTHENTICATED]),
+            None => Self::new(name, &[AUTHENTICATED]),
+        }
+    }
+
+    /// Somebody in this process who may do everything.
     pub fn internal(name: &str) -> Self {
         Self::new(name, &[SYSTEM_MASTERS])
     }

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apimachinery::inject::Clock;
-use client::{ExecuteError, Executor, Informers, Recorder};
+use client::{Clients, ExecuteError, Executor, Informers, Recorder};
 use futures::FutureExt;
 use jiff::SignedDuration;
-use kube::Client;
 use planner::{Key, Object, Planner, World};
 
 use crate::queue::Queue;
@@ -34,11 +33,11 @@ struct Controller {
     clock: Clock,
 }
 
-/// Runs `planners` against the API behind `client` until `shutdown` resolves. The informers must be running.
+/// Runs `planners` against the API, each as its own user of `clients`, until `shutdown` resolves. The informers must be running.
 /// `host` is named as the source of events; plans are made as of what `clock` says.
 pub async fn run(
     planners: &[&'static dyn Planner],
-    client: Client,
+    clients: &Clients,
     informers: Arc<Informers>,
     host: &str,
     clock: Clock,
@@ -46,11 +45,12 @@ pub async fn run(
 ) {
     let mut tasks = tokio::task::JoinSet::new();
     for planner in planners.iter().copied() {
+        let client = clients.of(planner.user());
         let recorder = Recorder::new(client.clone(), planner.name(), host, clock.clone());
         let controller = Arc::new(Controller {
             planner,
             informers: Arc::clone(&informers),
-            executor: Executor::new(client.clone(), Arc::clone(&informers), recorder),
+            executor: Executor::new(client, Arc::clone(&informers), recorder),
             queue: Queue::new(),
             failures: Mutex::default(),
             clock: clock.clone(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use apimachinery::inject::Clock;
-use client::Informers;
+use client::{Clients, Informers};
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use jiff::Timestamp;
@@ -63,6 +63,10 @@ impl<F: Fn(&Key) -> Plan + Send + Sync> Planner for Fake<F> {
         "test-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:test-controller"
+    }
+
     fn keys(&self, _: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::Pod(pod) => vec![Key::of(&pod.metadata)],
@@ -82,7 +86,9 @@ fn planner(plan: impl Fn(&Key) -> Plan + Send + Sync + 'static) -> &'static dyn 
 fn drive(planner: &'static dyn Planner, client: Client, informers: &Arc<Informers>) {
     let informers = Arc::clone(informers);
     tokio::spawn(async move {
-        controllers::run(&[planner], client, informers, "here", Clock::new(Timestamp::now), pending()).await;
+        let clients = Clients::one(client);
+        controllers::run(&[planner], &clients, informers, "here", Clock::new(Timestamp::now), pending())
+            .await;
     });
 }
 

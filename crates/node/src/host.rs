@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use apimachinery::inject::Clock;
-use client::{Executor, Informers, Recorder};
+use client::{Clients, Executor, Informers, Recorder};
 use images::{ImageStore, Mirror};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -48,7 +48,7 @@ pub struct Config {
 /// What the node works with.
 pub struct Parts {
     /// The API.
-    pub client: Client,
+    pub clients: Clients,
     /// The world, kept current by somebody.
     pub informers: Arc<Informers>,
     /// Containers.
@@ -61,6 +61,24 @@ pub struct Parts {
     pub images: Arc<ImageStore>,
 }
 
+/// Who makes local volumes: upstream, a provisioner outside of it.
+const PROVISIONER: &str = "system:serviceaccount:kube-system:stead-provisioner";
+/// Who says where services are reached.
+const SERVICE_CONTROLLER: &str = "system:serviceaccount:kube-system:service-controller";
+
+/// What writes as one user.
+pub(crate) struct Hands {
+    pub(crate) executor: Executor,
+    pub(crate) recorder: Recorder,
+}
+
+impl Hands {
+    fn new(client: Client, informers: &Arc<Informers>, component: &'static str, config: &Config) -> Self {
+        let recorder = Recorder::new(client.clone(), component, &config.name, Clock::new(now));
+        Self { executor: Executor::new(client, Arc::clone(informers), recorder.clone()), recorder }
+    }
+}
+
 /// Containers that are made at the same time on this node; more wait.
 const STARTING_AT_ONCE: usize = 8;
 
@@ -71,6 +89,10 @@ pub(crate) struct Host {
     pub(crate) informers: Arc<Informers>,
     pub(crate) executor: Executor,
     pub(crate) recorder: Recorder,
+    /// Those of who makes and deletes volumes, which is no node's right.
+    pub(crate) provisioner: Hands,
+    /// Those of who writes where services are reached.
+    pub(crate) balancer: Hands,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) network: Arc<Network>,
     pub(crate) volumes: Arc<Volumes>,
@@ -93,14 +115,18 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(config: Config, parts: Parts) -> Self {
-        let recorder = Recorder::new(parts.client.clone(), "kubelet", &config.name, Clock::new(now));
-        let executor = Executor::new(parts.client.clone(), Arc::clone(&parts.informers), recorder.clone());
+        let client = parts.clients.of(&format!("system:node:{}", config.name));
+        let Hands { executor, recorder } = Hands::new(client.clone(), &parts.informers, "kubelet", &config);
+        let others =
+            |user: &str, component| Hands::new(parts.clients.of(user), &parts.informers, component, &config);
         Self {
+            provisioner: others(PROVISIONER, "volume-provisioner"),
+            balancer: others(SERVICE_CONTROLLER, "service-controller"),
             host_ip: config.host_ip.to_string(),
             memory: crate::registration::machine_memory(),
             cpu_millis: crate::registration::machine_cpus() * 1000,
             config,
-            client: parts.client,
+            client,
             informers: parts.informers,
             executor,
             recorder,

@@ -68,7 +68,7 @@ async fn provision(host: &Arc<Host>, changed: &Notify) {
                 Err(Failure { reason, message }) => {
                     failed = true;
                     if told.insert(about.clone(), message.clone()).as_ref() != Some(&message) {
-                        host.recorder.record(&about, EventType::Warning, reason, &message);
+                        host.provisioner.recorder.record(&about, EventType::Warning, reason, &message);
                     }
                 }
             }
@@ -99,11 +99,16 @@ async fn act(host: &Arc<Host>, action: VolumeAction) -> Result<(), Failure> {
             if let Some(local) = volume.spec.as_mut().and_then(|s| s.local.as_mut()) {
                 local.path = path.display().to_string();
             }
-            match host.executor.act(&Action::Create(to_value(&volume))).await {
+            match host.provisioner.executor.act(&Action::Create(to_value(&volume))).await {
                 Err(error) if !error.is_stale() => Err(failed(error.to_string())),
                 _ => {
                     let message = format!("Successfully provisioned volume {name}");
-                    host.recorder.record(&claim, EventType::Normal, "ProvisioningSucceeded", &message);
+                    host.provisioner.recorder.record(
+                        &claim,
+                        EventType::Normal,
+                        "ProvisioningSucceeded",
+                        &message,
+                    );
                     Ok(())
                 }
             }
@@ -114,7 +119,7 @@ async fn act(host: &Arc<Host>, action: VolumeAction) -> Result<(), Failure> {
             let deleted = blocking(move || volumes.delete(&name, SystemTime::now())).await;
             deleted.map_err(|e| failed(e.to_string()))?;
             let delete = Action::Delete { target: volume, resource_version: None, grace_period: None };
-            match host.executor.act(&delete).await {
+            match host.provisioner.executor.act(&delete).await {
                 Err(error) if !error.is_stale() => Err(failed(error.to_string())),
                 _ => Ok(()),
             }

@@ -203,7 +203,7 @@ impl Loop {
                 );
             }
         }
-        match self.host.executor.execute(&plan).await {
+        match self.host.balancer.executor.execute(&plan).await {
             Err(error) if !error.is_stale() => Err(error.to_string()),
             // The change that it is stale by wakes the loop.
             _ => Ok(()),

@@ -17,6 +17,10 @@ impl Planner for ClusterRoleAggregation {
         "clusterrole-aggregation-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:clusterrole-aggregation-controller"
+    }
+
     /// Any ClusterRole may be among those that another one gathers, or has been.
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         if !matches!(object, Object::ClusterRole(_)) {

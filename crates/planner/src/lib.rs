@@ -62,6 +62,9 @@ pub trait Planner: Send + Sync {
     /// The controller's name as upstream calls it, for instance `statefulset`: logs and events carry it.
     fn name(&self) -> &'static str;
 
+    /// The user that its writes are made as: upstream's, so that the default roles say what it may do.
+    fn user(&self) -> &'static str;
+
     /// What to plan again because `object` changed (or appeared, or went): called with the object as it was
     /// and as it is. `world` already holds the change.
     fn keys(&self, world: &World, object: &Object) -> Vec<Key>;

@@ -38,6 +38,10 @@ impl Planner for PodGarbageCollector {
         "pod-garbage-collector-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:pod-garbage-collector"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::Pod(pod) => {

@@ -31,6 +31,10 @@ impl Planner for TaintEviction {
         "taint-eviction-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:node-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::Pod(pod) if tainted_home(world, pod).is_some() => vec![Key::of(&pod.metadata)],

@@ -70,6 +70,13 @@ pub fn root_ca(pem: &str) -> Value {
     })
 }
 
+/// Makes the Service `kubernetes` lead to the port that the API listens on.
+pub fn set_api_port(service: &mut Value, port: u16) {
+    if let Some(first) = service.pointer_mut("/spec/ports/0") {
+        first["targetPort"] = port.into();
+    }
+}
+
 /// Where the Service `kubernetes` leads: Endpoints and an EndpointSlice (upstream:
 /// `pkg/controlplane/reconcilers`).
 pub fn api_endpoints(address: Ipv4Addr, port: u16) -> [Value; 2] {

@@ -169,6 +169,14 @@ pub trait Strategy: Sync {
     /// keep). For instance allocated addresses of a Service.
     fn prepare_for_update(&self, _new: &mut Value, _old: &Value) {}
 
+    /// Writes down in a new object who makes it, as `authentication.k8s.io/v1.UserInfo` says it.
+    fn set_author(&self, _object: &mut Value, _user: &Value) {}
+
+    /// What is wrong with the object as a new one, besides what would be wrong with it at any time.
+    fn validate_create(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
     /// What is wrong with the object, all of it at once.
     fn validate(&self, _object: &Value) -> Vec<FieldError> {
         Vec::new()

@@ -18,6 +18,7 @@ pub mod kind;
 mod kinds;
 mod lookup;
 mod meta;
+pub mod nodes;
 mod pod_spec;
 mod print;
 pub mod rbac;

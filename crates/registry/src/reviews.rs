@@ -121,7 +121,7 @@ pub fn attributes(spec: &Value) -> Attributes<'_> {
         subresource: said("subresource"),
         namespace: said("namespace"),
         name: said("name"),
-        path: None,
+        ..Attributes::default()
     }
 }
 
@@ -143,8 +143,7 @@ pub fn resolved(resolved: &Resolved) -> Value {
         let rules = resolved.rules.iter().filter(|rule| rule.non_resource_urls.is_empty() != paths);
         rules.map(Rule::to_value).collect()
     };
-    let mut status =
-        json!({"resourceRules": told(false), "nonResourceRules": told(true), "incomplete": false});
+    let mut status = json!({"resourceRules": told(false), "nonResourceRules": told(true), "incomplete": resolved.incomplete});
     if !resolved.errors.is_empty() {
         status["evaluationError"] = resolved.errors.join(", ").into();
     }

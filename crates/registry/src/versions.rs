@@ -1,6 +1,9 @@
 //! Kinds that upstream serves in a second version too. There is one object in the store, of the kind in
 //! [`crate::KINDS`]; it is converted as it comes and goes. A second version is one file and one line.
 
+use apimachinery::field::FieldError;
+use apimachinery::meta::ObjectExt;
+use apimachinery::status::Status;
 use serde_json::{Map, Value};
 
 use crate::kind::Kind;
@@ -19,6 +22,10 @@ pub struct Version {
     pub field_labels: &'static [(&'static str, &'static str)],
     to_stored: fn(&mut Map<String, Value>),
     from_stored: fn(&mut Map<String, Value>),
+    /// What is wrong with a new object of this version, in the form that is stored, beside the stored kind's rules.
+    check_new: fn(&Value) -> Vec<FieldError>,
+    /// The same for a change, from the second to the first.
+    check_change: fn(&Value, &Value) -> Vec<FieldError>,
 }
 
 /// Every second version that is served.
@@ -33,6 +40,21 @@ impl Version {
     /// Turns an object of the stored kind into one of this version.
     pub fn from_stored(&self, object: &mut Value) {
         Self::convert(object, self.stored, &self.served, self.from_stored);
+    }
+
+    /// Refuses a new object, or a change to one, as this version does. Both are in the form that is stored.
+    ///
+    /// # Errors
+    /// 422.
+    pub fn check(&self, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let errors = match old {
+            None => (self.check_new)(new),
+            Some(old) => (self.check_change)(new, old),
+        };
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(&self.served.group_kind(), new.name(), &errors))
     }
 
     fn convert(object: &mut Value, from: &Kind, to: &Kind, change: fn(&mut Map<String, Value>)) {

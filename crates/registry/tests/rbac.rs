@@ -157,7 +157,7 @@ proptest! {
         let groups: Vec<String> = Some("g1".to_owned()).filter(|_| in_group).into_iter().collect();
         let asked = Attributes {
             verb: &verb, group: &group, resource: &resource, subresource: &subresource, namespace: &namespace,
-            name: &name, path: path.as_deref(),
+            name: &name, path: path.as_deref(), fields: &[],
         };
         let who = Subject { name: &user, groups: &groups };
         let mut known = policy(&objects);
@@ -201,7 +201,8 @@ fn the_default_roles_let_in_whom_upstreams_let_in() {
     let mut known = Policy::default();
     for object in defaults::objects() {
         let plural = format!("{}s", object["kind"].as_str().expect("a kind").to_lowercase());
-        known.apply(&plural, "", object["metadata"]["name"].as_str().expect("a name"), Some(&object));
+        let within = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        known.apply(&plural, within, object["metadata"]["name"].as_str().expect("a name"), Some(&object));
     }
     let may = |user: &str, groups: &[&str], verb: &str, group: &str, resource: &str| {
         let groups: Vec<String> = groups.iter().map(|g| (*g).to_owned()).collect();
@@ -214,7 +215,8 @@ fn the_default_roles_let_in_whom_upstreams_let_in() {
     assert!(!may("system:kube-scheduler", &[], "create", "", "pods"));
     assert!(may("system:kube-controller-manager", &[], "watch", "any.group", "things"));
     assert!(!may("system:kube-controller-manager", &[], "delete", "", "pods"));
-    assert!(may("system:node:n1", &["system:nodes"], "patch", "", "pods/status"));
+    // What nodes may do, the Node authorizer says.
+    assert!(!may("system:node:n1", &["system:nodes"], "patch", "", "pods/status"));
     assert!(!may("system:node:n1", &["system:nodes"], "update", "", "secrets"));
     let controller = "system:serviceaccount:kube-system:statefulset-controller";
     assert!(may(controller, &[], "create", "", "pods"));
@@ -249,14 +251,35 @@ fn a_default_role_gets_what_it_lacks_and_keeps_what_it_has() {
 }
 
 #[test]
-fn controllers_that_stead_does_not_have_have_no_roles() {
+fn every_controller_of_upstream_has_its_role_and_nothing_that_stead_adds_is_called_like_one() {
     let objects = defaults::objects();
-    let names: Vec<&str> = objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
-    assert!(names.contains(&"system:controller:statefulset-controller"));
-    for missing in ["cronjob-controller", "certificate-controller", "service-controller"] {
-        assert!(!names.contains(&format!("system:controller:{missing}").as_str()), "{missing}");
+    let names = |kind: &str| -> Vec<&str> {
+        let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+        of_kind.filter_map(|object| object["metadata"]["name"].as_str()).collect()
+    };
+    for controller in
+        ["statefulset-controller", "cronjob-controller", "certificate-controller", "service-controller"]
+    {
+        let role = format!("system:controller:{controller}");
+        assert!(names("ClusterRole").contains(&role.as_str()), "{role}");
+        assert!(names("ClusterRoleBinding").contains(&role.as_str()), "{role}");
     }
-    assert!(
-        objects.iter().all(|object| object["kind"].as_str().is_some_and(|kind| kind.starts_with("Cluster")))
-    );
+    let upstream: Vec<&str> =
+        names("ClusterRole").into_iter().filter(|name| name.contains(":controller:")).collect();
+    assert_eq!(upstream.len(), 38, "{upstream:?}");
+    let own: Vec<&str> = names("ClusterRole").into_iter().filter(|name| name.starts_with("stead:")).collect();
+    assert_eq!(own.len(), 6, "{own:?}");
+    let reader = objects.iter().find(|object| {
+        object["kind"] == "RoleBinding"
+            && object["roleRef"]["name"] == "extension-apiserver-authentication-reader"
+    });
+    let reader = reader.expect("bound");
+    assert_eq!(reader["metadata"]["name"], "system::extension-apiserver-authentication-reader");
+    assert_eq!(reader["metadata"]["namespace"], "kube-system");
+    assert_eq!(reader["subjects"].as_array().map(Vec::len), Some(2));
+    assert_eq!(names("Role").len(), 7);
+    // Nobody is in it: nodes are asked about by themselves.
+    let nodes =
+        objects.iter().find(|o| o["kind"] == "ClusterRoleBinding" && o["metadata"]["name"] == "system:node");
+    assert!(nodes.expect("as upstream").get("subjects").is_none());
 }

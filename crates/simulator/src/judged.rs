@@ -45,6 +45,10 @@ impl Planner for Judged {
         self.0.name()
     }
 
+    fn user(&self) -> &'static str {
+        self.0.user()
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         self.0.keys(world, object)
     }
@@ -85,4 +89,34 @@ impl Planner for Judged {
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use registry::rbac::{Attributes, Policy, Subject, defaults};
+
+    use super::*;
+
+    #[test]
+    fn every_planner_writes_as_somebody_whom_roles_bind() {
+        let mut policy = Policy::default();
+        for object in defaults::objects() {
+            let said = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+            let plural = format!("{}s", object["kind"].as_str().unwrap_or_default().to_lowercase());
+            policy.apply(&plural, said("namespace"), said("name"), Some(&object));
+        }
+        for planner in PLANNERS {
+            let who = Subject { name: planner.user(), groups: &[] };
+            let may = |verb, resource| {
+                let asked = Attributes { verb, resource, namespace: "default", ..Attributes::default() };
+                policy.decide(who, &asked).allowed
+            };
+            assert!(!policy.rules_for(who, "default").rules.is_empty(), "{}", planner.user());
+            // Only who cleans up after others may touch all there is.
+            let cleans = ["generic-garbage-collector", "namespace-controller"];
+            let expected = cleans.iter().any(|name| planner.user().ends_with(name));
+            assert_eq!(may("delete", "secrets"), expected, "{}", planner.user());
+            assert!(!may("create", "secrets"), "{}", planner.user());
+        }
+    }
 }

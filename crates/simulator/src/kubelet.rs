@@ -27,6 +27,10 @@ use crate::worker::{self, Worker};
 const RENEW: Duration = Duration::from_secs(10);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(500);
+/// Whose eyes the node uses.
+pub(crate) const LOOKING: &str = "system:kube-controller-manager";
+/// Who makes volumes.
+const PROVISIONER: &str = "system:serviceaccount:kube-system:stead-provisioner";
 /// Where nodes renew their leases.
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 
@@ -36,6 +40,7 @@ pub(crate) struct Kubelet {
     pub(crate) node: String,
     pub(crate) informers: Arc<Informers>,
     pub(crate) executor: Executor,
+    provisioner: Executor,
     client: Client,
     /// By the pod's uid.
     workers: Mutex<BTreeMap<String, Arc<Worker>>>,
@@ -82,8 +87,9 @@ async fn absence(sim: &Sim) -> Duration {
 }
 
 async fn live(sim: Arc<Sim>, process: &Arc<Process>, node: &str) {
-    let client = sim.client(process);
-    let informers = Informers::new(client.clone(), sim.clock());
+    let client = sim.client(process, &format!("system:node:{node}"));
+    // As in stead: what the node looks at is the process's, and what it writes is its own.
+    let informers = Informers::new(sim.client(process, LOOKING), sim.clock());
     let recorder = Recorder::new(client.clone(), "kubelet", node, sim.clock());
     let (sender, mut news) = mpsc::unbounded_channel();
     informers.on_change(move |_, change| {
@@ -92,6 +98,11 @@ async fn live(sim: Arc<Sim>, process: &Arc<Process>, node: &str) {
         }
     });
     let kubelet = Arc::new(Kubelet {
+        provisioner: Executor::new(
+            sim.client(process, PROVISIONER),
+            Arc::clone(&informers),
+            recorder.clone(),
+        ),
         executor: Executor::new(client.clone(), Arc::clone(&informers), recorder),
         sim,
         node: node.to_owned(),
@@ -286,7 +297,7 @@ impl Kubelet {
                 Action::Delete { target: volume, resource_version: None, grace_period: None }
             }
         };
-        match self.executor.act(&write).await {
+        match self.provisioner.act(&write).await {
             Ok(()) => true,
             Err(error) => error.is_stale(),
         }

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Informers;
+use client::{Clients, Informers};
 use futures::StreamExt;
 use futures::future::OptionFuture;
 use store::Store;
@@ -135,10 +135,11 @@ async fn controllers(sim: Arc<Sim>) {
         let process = Arc::new(Process::new("controllers", Some(Fault::ControllersKilled)));
         sim.set_controllers(&process);
         sim.note("the controllers start");
-        let client = sim.client(&process);
-        let informers = Informers::new(client.clone(), sim.clock());
+        let informers = Informers::new(sim.client(&process, kubelet::LOOKING), sim.clock());
+        let (wires, of) = (Arc::clone(&sim), Arc::clone(&process));
+        let clients = Clients::new(move |user| wires.client(&of, user));
         let listening = Arc::clone(&informers).run(pending());
-        let planning = controllers::run(&JUDGED, client, informers, "simulator", sim.clock(), pending());
+        let planning = controllers::run(&JUDGED, &clients, informers, "simulator", sim.clock(), pending());
         tokio::select! {
             biased;
             () = process.death() => {}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use apimachinery::inject::{Clock, Random};
-use apiserver::ApiServer;
+use apiserver::{ApiServer, UserInfo};
 use jiff::Timestamp;
 use kube::Client;
 use store::{Memory, Store};
@@ -122,9 +122,16 @@ impl Sim {
         self.begun.elapsed()
     }
 
-    /// A client whose requests go over a wire of its process.
-    pub(crate) fn client(self: &Arc<Self>, process: &Arc<Process>) -> Client {
-        Client::new(Wire::new(Arc::clone(self), Arc::clone(process)), "default")
+    /// A client of a user's, whose requests go over a wire of its process.
+    pub(crate) fn client(self: &Arc<Self>, process: &Arc<Process>, user: &str) -> Client {
+        let user = UserInfo::component(user);
+        Client::new(Wire::new(Arc::clone(self), Arc::clone(process), user), "default")
+    }
+
+    /// A client that may do everything.
+    pub(crate) fn admin(self: &Arc<Self>, process: &Arc<Process>) -> Client {
+        let user = UserInfo::internal(&process.name);
+        Client::new(Wire::new(Arc::clone(self), Arc::clone(process), user), "default")
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {

@@ -35,7 +35,7 @@ impl User {
         let habits = Habits::draw(&sim.dice, nodes);
         let (least, most) = extent.steps();
         let steps = sim.dice.between(least, most);
-        Self { sim: Arc::clone(sim), client: sim.client(&process), habits, steps, spoilt: BTreeSet::new() }
+        Self { sim: Arc::clone(sim), client: sim.admin(&process), habits, steps, spoilt: BTreeSet::new() }
     }
 
     /// Does what users do, until it has done enough or something is wrong.

@@ -40,16 +40,17 @@ enum Fate {
     KillsAfter,
 }
 
-/// The API as one process reaches it.
+/// The API as one user in a process reaches it.
 #[derive(Clone)]
 pub(crate) struct Wire {
     sim: Arc<Sim>,
     process: Arc<Process>,
+    user: UserInfo,
 }
 
 impl Wire {
-    pub(crate) fn new(sim: Arc<Sim>, process: Arc<Process>) -> Self {
-        Self { sim, process }
+    pub(crate) fn new(sim: Arc<Sim>, process: Arc<Process>, user: UserInfo) -> Self {
+        Self { sim, process, user }
     }
 
     fn fate(&self, method: &Method) -> Fate {
@@ -122,7 +123,7 @@ impl Wire {
             self.sim.note(&format!("{asked}: there is no API"));
             return Err(broken());
         };
-        let mut service = api.service(UserInfo::internal(&self.process.name));
+        let mut service = api.service(self.user.clone());
         let answer = service.call(request).await.unwrap_or_else(|never: Infallible| match never {});
         self.trace(&asked, &bytes, &answer);
         if is_watch && answer.status().is_success() {

@@ -247,6 +247,8 @@ async fn listen_to_pods(
     network: Option<&Arc<Network>>,
     address: SocketAddr,
 ) -> Result<Option<TcpListener>> {
+    let published = api.publish_port(address.port()).await;
+    published.map_err(|status| anyhow!("cannot publish where the API is: {status}"))?;
     let gateway = network.map(|network| network.gateway());
     let (reached, inner) = match (address.ip(), gateway) {
         (IpAddr::V4(ip), _) if !ip.is_loopback() && !ip.is_unspecified() => (ip, None),

@@ -1,10 +1,12 @@
-//! Whether who asks may: members of `system:masters` always, everybody else as Roles and bindings say
-//! (`registry::rbac`), in upstream's words (`apiserver/pkg/endpoints/handlers/responsewriters/errors.go`).
+//! Whether who asks may: members of `system:masters` always, nodes as far as their pods need it (`registry::nodes`),
+//! and everybody as Roles and bindings say (`registry::rbac`), in upstream's words (`apiserver/pkg/endpoints/handlers/responsewriters/errors.go`).
 
-mod policy;
+mod follow;
 mod request_info;
+pub(crate) mod restriction;
 
 use apimachinery::status::Status;
+use registry::nodes::{self, Graph, Opinion};
 use registry::rbac::{Attributes, Decision};
 
 use crate::api::ApiServer;
@@ -12,7 +14,7 @@ use crate::ownership::Author;
 use crate::route::Target;
 use crate::user::UserInfo;
 
-pub(crate) use policy::PolicyCache;
+pub(crate) use follow::Cache;
 pub(crate) use request_info::RequestInfo;
 
 /// Lets the user do what is asked, or says who may not do what, and where.
@@ -61,7 +63,28 @@ pub(crate) async fn decide(
     if user.is_master() {
         return Ok(Decision { allowed: true, reason: String::new() });
     }
-    Ok(api.policy().await?.decide(user.subject(), asked))
+    let mut why = String::new();
+    if let Some(node) = nodes::identify(user.subject()) {
+        match node_opinion(api, node, asked).await? {
+            Opinion::Allow => return Ok(Decision { allowed: true, reason: String::new() }),
+            Opinion::None(reason) => why = reason,
+        }
+    }
+    let mut decision = api.policy().await?.decide(user.subject(), asked);
+    if !decision.allowed && !why.is_empty() {
+        let reasons = [why, decision.reason];
+        decision.reason =
+            reasons.into_iter().filter(|reason| !reason.is_empty()).collect::<Vec<_>>().join("\n");
+    }
+    Ok(decision)
+}
+
+async fn node_opinion(api: &ApiServer, node: &str, asked: &Attributes<'_>) -> Result<Opinion, Status> {
+    if nodes::looks_at_pods(asked) {
+        Ok(nodes::authorize(node, &*api.graph().await?, asked))
+    } else {
+        Ok(nodes::authorize(node, &Graph::default(), asked))
+    }
 }
 
 fn refuse(user: &UserInfo, asked: &Attributes<'_>, reason: &str) -> Status {

@@ -2,6 +2,7 @@
 //! `apiserver/pkg/endpoints/request/requestinfo.go`): also of paths that nothing lives at, so that strangers do not
 //! learn which exist.
 
+use apimachinery::fields::Selector;
 use http::Method;
 use percent_encoding::percent_decode_str;
 use registry::rbac::Attributes;
@@ -21,6 +22,7 @@ pub(crate) struct RequestInfo {
     namespace: String,
     name: String,
     path: Option<String>,
+    fields: Vec<(String, String)>,
 }
 
 impl RequestInfo {
@@ -52,10 +54,13 @@ impl RequestInfo {
         }
         let word = |index: usize| rest.get(index).map(|word| (*word).to_owned()).unwrap_or_default();
         (info.resource, info.name, info.subresource) = (word(0), word(1), word(2));
+        let query = Query::parse(query);
+        if info.name.is_empty() && matches!(*method, Method::GET | Method::HEAD | Method::DELETE) {
+            info.fields = selected_fields(&query);
+        }
         info.verb = match *method {
             Method::GET | Method::HEAD if info.name.is_empty() => {
-                let query = Query::parse(query);
-                info.name = selected_name(&query).unwrap_or_default();
+                info.name = selected_name(&info.fields).unwrap_or_default();
                 if query.flag("watch") { "watch" } else { "list" }
             }
             Method::GET | Method::HEAD => "get",
@@ -79,18 +84,22 @@ impl RequestInfo {
             namespace: &self.namespace,
             name: &self.name,
             path: self.path.as_deref(),
+            fields: &self.fields,
         }
     }
 }
 
 /// The one name that a field selector leaves: a list of it needs no more than reading it does.
-fn selected_name(query: &Query) -> Option<String> {
-    let mut terms = query.get("fieldSelector")?.split(',');
-    terms.find_map(|term| {
-        let value = term.strip_prefix("metadata.name=")?;
-        let value = value.strip_prefix('=').unwrap_or(value);
-        (!value.is_empty()).then(|| value.to_owned())
-    })
+fn selected_name(fields: &[(String, String)]) -> Option<String> {
+    let named = fields.iter().find(|(field, value)| field == "metadata.name" && !value.is_empty());
+    named.map(|(_, name)| name.clone())
+}
+
+/// What a field selector demands; nothing, when it cannot be read: the handler says why.
+fn selected_fields(query: &Query) -> Vec<(String, String)> {
+    let selector = query.get("fieldSelector").and_then(|text| Selector::parse(text).ok()).unwrap_or_default();
+    let demanded = selector.terms().iter().filter(|term| term.equal);
+    demanded.map(|term| (term.field.clone(), term.value.clone())).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ pub(crate) async fn create(api: &ApiServer, request: &Request, target: &Target) 
     let author = Author::of(request)?;
     let mut warnings = Vec::new();
     let object = content::decode_kind(request, target.kind, options.field_validation, &mut warnings)?;
+    if let Some(version) = request.version {
+        version.check(&object, None)?;
+    }
     let stored = api.make(target, object, options.dry_run, &author, &mut warnings).await?;
     super::show(request, target, StatusCode::CREATED, &stored, &warnings)
 }

@@ -5,10 +5,12 @@ use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use http::StatusCode;
 use jiff::Timestamp;
+use registry::nodes::Operation;
 use serde_json::{Value, json};
 use store::{Durability, Error, Expect};
 
 use crate::api::{ApiServer, Request};
+use crate::authz::restriction;
 use crate::codec::{self, Stored};
 use crate::life;
 use crate::options::{DeleteOptions, Propagation};
@@ -25,6 +27,7 @@ const MAX_ATTEMPTS: usize = 16;
 
 pub(crate) async fn delete(api: &ApiServer, request: &Request, target: &Target) -> Result<Answer, Status> {
     let options = DeleteOptions::from_request(request)?;
+    restriction::admit_end(api, &request.user, target, Operation::Delete, &options).await?;
     match delete_object(api, target, &options).await? {
         Outcome::Kept(stored) => super::show(request, target, StatusCode::OK, &stored, &[]),
         Outcome::Removed(stored) => {
@@ -112,7 +115,7 @@ async fn mark(
 }
 
 /// 409 when the object is not the one that the client means.
-pub(super) fn check_preconditions(
+pub(crate) fn check_preconditions(
     target: &Target,
     object: &Value,
     options: &DeleteOptions,

@@ -3,9 +3,12 @@
 use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use http::StatusCode;
+use registry::nodes::Operation;
+use serde_json::Value;
 
 use super::{delete, list};
 use crate::api::{ApiServer, Request};
+use crate::authz::restriction;
 use crate::codec;
 use crate::list_options::ListOptions;
 use crate::negotiate::Shown;
@@ -31,6 +34,7 @@ pub(crate) async fn delete_collection(
             name: object.name().to_owned(),
             ..target.clone()
         };
+        restriction::admit(api, &request.user, &one, Operation::Delete, &Value::Null, &object).await?;
         // What was selected is deleted, not what has taken its name since.
         let options = DeleteOptions { uid: Some(object.uid().to_owned()), ..options.clone() };
         match delete::delete_object(api, &one, &options).await {

@@ -5,10 +5,12 @@ use apimachinery::status::Status;
 use http::StatusCode;
 use registry::Subresource;
 use registry::eviction::{self, Verdict};
+use registry::nodes::Operation;
 use serde_json::{Value, json};
 
 use super::delete;
 use crate::api::{ApiServer, Request};
+use crate::authz::restriction;
 use crate::codec;
 use crate::content;
 use crate::life::Part;
@@ -32,6 +34,7 @@ pub(crate) async fn eviction(api: &ApiServer, request: &Request, target: &Target
     }
     let mut options = DeleteOptions::from_json(&eviction["deleteOptions"])?;
     options.dry_run |= write.dry_run;
+    restriction::admit_end(api, &request.user, target, Operation::Create, &options).await?;
     evict(api, target, &options).await?;
     let success =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});

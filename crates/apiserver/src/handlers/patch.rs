@@ -37,8 +37,8 @@ pub(crate) async fn patch_part(
     let patch = Patch::from_request(request)?;
     let mut warnings = Vec::new();
     let update = Update { target, part, dry_run: options.dry_run, author: &author, warnings: &mut warnings };
-    let change = |old: &Value, warnings: &mut Vec<String>| {
-        let old = in_version(request.version, old);
+    let change = |stored: &Value, warnings: &mut Vec<String>| {
+        let old = in_version(request.version, stored);
         let mut new = patch.apply(&old)?;
         for field in ["apiVersion", "kind"] {
             if new[field] != old[field] {
@@ -49,6 +49,7 @@ pub(crate) async fn patch_part(
         content::check_shape(&mut new, options.field_validation, patch.duplicates.clone(), warnings)?;
         if let Some(version) = request.version {
             version.to_stored(&mut new);
+            version.check(&new, Some(stored))?;
         }
         Ok(new)
     };

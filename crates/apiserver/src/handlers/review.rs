@@ -3,6 +3,7 @@
 use apimachinery::meta::ObjectExt;
 use apimachinery::status::Status;
 use http::{Method, StatusCode};
+use registry::nodes;
 use registry::reviews::{self, Question};
 use serde_json::{Value, json};
 
@@ -56,7 +57,12 @@ async fn answer(
         Question::WhatMayI => {
             let namespace = spec["namespace"].as_str().unwrap_or_default();
             let policy = api.policy().await?;
-            Ok(reviews::resolved(&policy.rules_for(request.user.subject(), namespace)))
+            let mut resolved = policy.rules_for(request.user.subject(), namespace);
+            if nodes::identify(request.user.subject()).is_some() {
+                resolved.errors.insert(0, nodes::UNRESOLVED.to_owned());
+                resolved.incomplete = true;
+            }
+            Ok(reviews::resolved(&resolved))
         }
     }
 }

@@ -3,12 +3,14 @@
 use apimachinery::status::Status;
 use apimachinery::time;
 use http::StatusCode;
+use registry::nodes::Operation;
 use registry::tokens::{self, Grant};
 use registry::{Kind, Scope};
 use serde_json::{Value, json};
 
 use crate::api::{ApiServer, Request};
 use crate::authn::ISSUER;
+use crate::authz::restriction;
 use crate::codec;
 use crate::content;
 use crate::options::WriteOptions;
@@ -25,6 +27,7 @@ pub(crate) async fn token(api: &ApiServer, request: &Request, target: &Target) -
         options.field_validation,
         &mut warnings,
     )?;
+    restriction::admit(api, &request.user, target, Operation::Create, &asked, &Value::Null).await?;
     let account = codec::decode(&api.read(&Target { subresource: None, ..target.clone() }).await?)?;
     tokens::set_defaults(&mut asked, &target.namespace, &target.name, ISSUER);
     tokens::check(&asked, &target.namespace, &target.name)?;

@@ -33,7 +33,11 @@ pub(crate) async fn put(
     check_name(target, &sent)?;
     let may_make = part == Part::Main && target.kind.strategy.allows_create_on_update();
     let update = Update { target, part, dry_run: options.dry_run, author: &author, warnings: &mut warnings };
-    match api.update(update, |_, _| Ok(sent.clone())).await {
+    let change = |old: &Value, _: &mut Vec<String>| {
+        request.version.map_or(Ok(()), |version| version.check(&sent, Some(old)))?;
+        Ok(sent.clone())
+    };
+    match api.update(update, change).await {
         Err(status) if may_make && status.reason == "NotFound" => {
             make(api, request, target, sent, options, &author).await
         }

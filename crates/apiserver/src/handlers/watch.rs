@@ -62,7 +62,7 @@ pub(crate) async fn watch(api: &ApiServer, mut request: Request, target: &Target
                 bookmarks: Bookmarks::new(options.bookmarks, end),
                 deadline: Box::pin(tokio::time::sleep_until(end)),
                 api: api.clone(),
-                _place: place,
+                place,
             };
             feed.into_stream()
         }

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 use tower::Service;
 
 use super::*;
@@ -78,6 +80,75 @@ async fn a_watcher_that_stops_reading_holds_nobody_up_and_is_cut_off() {
     served.await.expect("no panic").expect_err("cut off");
     assert!(!connection.has_watches(), "its place is free");
     assert!(begin.elapsed() < 2 * WRITE_PATIENCE);
+}
+
+/// An HTTP/2 client of the server, whose requests share one connection.
+async fn connect(
+    api: &ApiServer,
+    user: &str,
+) -> (http2::SendRequest<Full<Bytes>>, Arc<origin::Connection>, JoinHandle<()>) {
+    let (client, server) = tokio::io::duplex(16 << 10);
+    let (connection, service) = api.connection(UserInfo::internal(user));
+    let io = TokioIo::new(Stall::new(server, WRITE_PATIENCE, Arc::clone(&connection)));
+    let served = builder().http2_only().serve_connection(io, TowerToHyperService::new(service)).into_owned();
+    let origin = Arc::clone(&connection);
+    let served = tokio::spawn(async move { serve_until_stuck(served, &origin).await });
+    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(64 << 10)
+        .handshake(TokioIo::new(client))
+        .await
+        .expect("a handshake");
+    tokio::spawn(driver);
+    (sender, connection, served)
+}
+
+fn get(path: &str) -> Request<Full<Bytes>> {
+    Request::get(format!("https://stead{path}")).body(Full::default()).expect("a request")
+}
+
+async fn lines(body: &mut hyper::body::Incoming, wanted: usize) {
+    let mut lines = 0;
+    while lines < wanted {
+        let piece = body.frame().await.expect("an event").expect("unbroken").into_data().expect("data");
+        lines += piece.iter().filter(|byte| **byte == b'\n').count();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_read_holds_no_other_up_and_its_connection_is_cut_off() {
+    let api = api().await;
+    let path = format!("{CONFIG_MAPS}?watch=true");
+    let (mut stuck, connection, served) = connect(&api, "stuck").await;
+    let (mut reader, ..) = connect(&api, "reader").await;
+    // Two watches over one connection, one of which is not read.
+    let unread = stuck.send_request(get(&path)).await.expect("answered");
+    let mut beside = stuck.send_request(get(&path)).await.expect("answered").into_body();
+    let mut reading = reader.send_request(get(&path)).await.expect("answered").into_body();
+    let begin = tokio::time::Instant::now();
+    for n in 0..100 {
+        make(&api, &format!("m{n}"), 10_000).await;
+        tokio::task::yield_now().await;
+    }
+    lines(&mut reading, 100).await;
+    lines(&mut beside, 100).await;
+    let asked = stuck.send_request(get(&format!("{CONFIG_MAPS}/m1"))).await.expect("answered");
+    assert_eq!(asked.status(), 200, "nor does another request on the same connection wait");
+    assert!(begin.elapsed() < WRITE_PATIENCE, "nobody waited for the stream that is not read");
+    assert!(connection.has_watches());
+    served.await.expect("no panic");
+    assert!(
+        begin.elapsed() >= WRITE_PATIENCE && begin.elapsed() < 2 * WRITE_PATIENCE,
+        "{:?}",
+        begin.elapsed()
+    );
+    while connection.has_watches() {
+        tokio::task::yield_now().await;
+    }
+    let mut unread = unread.into_body();
+    while let Some(Ok(_)) = unread.frame().await {}
+    // Whoever reads goes on.
+    make(&api, "later", 1).await;
+    lines(&mut reading, 1).await;
 }
 
 #[tokio::test]

@@ -204,6 +204,33 @@ async fn the_default_roles_are_there_and_what_was_added_to_them_stays() {
     assert_eq!(api.get(&path).await.expect(200)["rules"], json!([]));
 }
 
+/// A part of stead is a user in this process: the roles bind it, refusals name it, and its fields are those of the
+/// program that upstream has for it.
+#[tokio::test]
+async fn the_server_s_own_parts_are_users_like_others() {
+    let api = Harness::start().await;
+    let controller = "system:serviceaccount:kube-system:statefulset-controller";
+    let made = api.send_as_component(controller, "POST", PODS, &pod("web-0")).await.expect(201);
+    assert_eq!(made["metadata"]["managedFields"][0]["manager"], "kube-controller-manager");
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let refused = api.send_as_component(controller, "POST", secrets, &config_map("s")).await.refused(403);
+    assert_eq!(
+        refused,
+        format!(
+            "secrets is forbidden: User \"{controller}\" cannot create resource \"secrets\" in API group \"\" in the \
+             namespace \"default\""
+        )
+    );
+    let node = json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/os": "linux"}}});
+    let made = api.send_as_component("system:node:n1", "POST", "/api/v1/nodes", &node).await.expect(201);
+    assert_eq!(made["metadata"]["managedFields"][0]["manager"], "kubelet");
+    let binding = json!({"metadata": {"name": "web-0"}, "target": {"kind": "Node", "name": "n1"}});
+    let path = format!("{PODS}/web-0/binding");
+    let refused = api.send_as_component("system:node:n1", "POST", &path, &binding).await.refused(403);
+    assert!(refused.contains("User \"system:node:n1\" cannot create resource \"pods/binding\""), "{refused}");
+    api.send_as_component("system:kube-scheduler", "POST", &path, &binding).await.expect(201);
+}
+
 #[tokio::test]
 async fn being_taken_for_somebody_is_a_right_of_its_own() {
     let api = Harness::start().await;

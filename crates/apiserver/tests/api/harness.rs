@@ -124,6 +124,20 @@ impl Harness {
         self.call_as(user, groups, method, path, &headers, body.to_string()).await
     }
 
+    /// A request of one of stead's own parts.
+    pub(crate) async fn send_as_component(
+        &self,
+        user: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Reply {
+        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
+        let request = request.body(Full::<Bytes>::from(body.to_string())).expect("a request");
+        let Ok(response) = self.api.service(UserInfo::component(user)).call(request).await;
+        Reply::read(response).await
+    }
+
     /// What a GET says to another user.
     pub(crate) async fn get_as_user(&self, path: &str, name: &str, groups: &[&str]) -> (u16, String) {
         let user = UserInfo::new(name, groups);

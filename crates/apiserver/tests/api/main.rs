@@ -2,13 +2,16 @@
 
 mod access;
 mod apply;
+mod bounds;
 mod concepts;
 mod contract;
 mod deletion;
+mod edges;
 mod eviction;
 mod harness;
 mod kube_client;
 mod lists;
+mod nodes;
 mod protobuf;
 mod samples;
 mod schema;

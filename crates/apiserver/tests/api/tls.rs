@@ -1,12 +1,14 @@
 //! The API over real TLS on loopback.
 
 use std::future::Future;
+use std::net::SocketAddr;
 
 use apiserver::pki::Pki;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, ListParams, PostParams, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -18,14 +20,16 @@ pub(crate) struct Server {
     pub(crate) kubeconfig: String,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    address: SocketAddr,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
         let harness = Harness::start().await;
         let listener = apiserver::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-        let url = format!("https://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        let url = format!("https://{address}");
         let dir = tempfile::tempdir().expect("a folder");
         let pki = Pki::load_or_create(dir.path(), &[]).expect("certificates");
         let kubeconfig = pki.kubeconfig(&url, "test");
@@ -37,7 +41,7 @@ impl Server {
             })
             .await;
         });
-        Self { harness, kubeconfig, stop, done, _dir: dir }
+        Self { harness, kubeconfig, stop, done, dir, address }
     }
 
     /// A client with the kubeconfig after `change`.
@@ -48,6 +52,44 @@ impl Server {
             let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
             Client::try_from(config.expect("a config")).expect("a client")
         }
+    }
+
+    /// A client with a certificate of a node's.
+    pub(crate) async fn as_node(&self, name: &str) -> Client {
+        let (certificate, key) = self.certificate(&format!("system:node:{name}"), "system:nodes");
+        let data = |pem: &str| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, pem);
+        self.client(|kubeconfig| {
+            let info = kubeconfig.auth_infos[0].auth_info.as_mut().expect("a user");
+            info.client_certificate_data = Some(data(&certificate));
+            info.client_key_data = Some(data(&key).into());
+        })
+        .await
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate of its CA.
+    pub(crate) fn ca(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("ca.crt")).expect("a file of the CA's")
+    }
+
+    /// A certificate of the server's CA, and its key.
+    pub(crate) fn certificate(&self, name: &str, group: &str) -> (String, String) {
+        let read =
+            |file: &str| std::fs::read_to_string(self.dir.path().join(file)).expect("a file of the CA's");
+        let authority = KeyPair::from_pem(&read("ca.key")).expect("a key");
+        let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), authority).expect("a CA");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &issuer).expect("signed");
+        (certificate.pem(), key.serialize_pem())
     }
 
     pub(crate) async fn stop(self) {

@@ -30,10 +30,10 @@ async fn an_event_is_one_object_in_both_groups() {
     assert_eq!(core["involvedObject"]["name"], "web-0");
     assert!(core["note"].is_null() && made["message"].is_null());
 
-    let patched =
-        api.patch("strategic-merge", &format!("{EVENTS}/e"), &json!({"note": "It ran again."})).await;
-    assert_eq!(patched.expect(200)["note"], "It ran again.");
-    assert_eq!(api.get(&format!("{CORE_EVENTS}/e")).await.expect(200)["message"], "It ran again.");
+    let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:01:00.000000Z"}});
+    let patched = api.patch("strategic-merge", &format!("{EVENTS}/e"), &series).await;
+    assert_eq!(patched.expect(200)["series"]["count"], 2);
+    assert_eq!(api.get(&format!("{CORE_EVENTS}/e")).await.expect(200)["series"]["count"], 2);
     let selected = |path: &str, field: &str| format!("{path}?fieldSelector={field}%3Dweb-0");
     for path in [selected(EVENTS, "regarding.name"), selected(CORE_EVENTS, "involvedObject.name")] {
         assert_eq!(api.get(&path).await.expect(200)["items"].as_array().map(Vec::len), Some(1), "{path}");

@@ -7,7 +7,7 @@ use apimachinery::status::Status;
 use apiserver::node_streams::{ContainerRef, ExecOptions, ExecSession, LogOptions, LogStream, NodeStreams};
 use apiserver::{ApiServer, UserInfo};
 use async_trait::async_trait;
-use client::Informers;
+use client::{Clients, Informers};
 use futures::TryStreamExt;
 use images::ImageStore;
 use jiff::Timestamp;
@@ -203,11 +203,14 @@ impl Machine {
             max_pods: 110,
         };
         stead.block_on(async {
-            let client = self.client("system:node:n");
-            let informers = Informers::new(client.clone(), Clock::new(Timestamp::now));
+            let api = self.api.clone();
+            let clients =
+                Clients::new(move |user| Client::new(api.service(UserInfo::component(user)), "default"));
+            let looking = clients.of("system:kube-controller-manager");
+            let informers = Informers::new(looking, Clock::new(Timestamp::now));
             tokio::spawn(Arc::clone(&informers).run(std::future::pending()));
             let parts = node::Parts {
-                client,
+                clients,
                 informers,
                 runtime: Arc::clone(&self.runtime) as Arc<dyn Runtime>,
                 network: Arc::clone(&self.network),

@@ -73,6 +73,10 @@ impl Planner for DeploymentPlanner {
         "deployment-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:deployment-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::Deployment(deployment) => vec![Key::of(&deployment.metadata)],

@@ -47,6 +47,10 @@ impl Planner for DisruptionController {
         "disruption-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:disruption-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         let budget_key = |budget: &Arc<PodDisruptionBudget>| key("PodDisruptionBudget", &budget.metadata);
         match object {

@@ -36,6 +36,10 @@ impl Planner for EndpointSlicePlanner {
         "endpoint-slice-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:endpointslice-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::Service(service) => vec![Key::of(&service.metadata)],

@@ -40,6 +40,10 @@ impl Planner for GarbageCollector {
         "garbage-collector-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:generic-garbage-collector"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         let meta = object.metadata();
         let held = world.find(object.kind().1, namespace(meta), name(meta));

@@ -34,6 +34,10 @@ impl Planner for NamespacePlanner {
         "namespace-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:namespace-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         let meta = object.metadata();
         match object {

@@ -41,6 +41,10 @@ impl Planner for NodeLifecycle {
         "node-lifecycle-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:node-controller"
+    }
+
     /// Whether pods are driven off one node depends on how the others are. Renewals of leases concern nobody: a plan
     /// asks to be made again when a silence would be too long.
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {

@@ -40,6 +40,10 @@ impl Planner for ReplicaSetPlanner {
         "replicaset-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:replicaset-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         let meta = object.metadata();
         match object {

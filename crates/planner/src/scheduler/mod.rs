@@ -53,6 +53,10 @@ impl Planner for Scheduler {
         SCHEDULER_NAME
     }
 
+    fn user(&self) -> &'static str {
+        "system:kube-scheduler"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         let concerns = match object {
             Object::Pod(pod) => {

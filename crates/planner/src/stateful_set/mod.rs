@@ -79,6 +79,10 @@ impl Planner for StatefulSetPlanner {
         "statefulset-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:statefulset-controller"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         let meta = object.metadata();
         let ns = crate::objects::namespace(meta);

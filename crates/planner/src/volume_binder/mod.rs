@@ -56,6 +56,10 @@ impl Planner for VolumeBinder {
         "persistentvolume-controller"
     }
 
+    fn user(&self) -> &'static str {
+        "system:serviceaccount:kube-system:persistent-volume-binder"
+    }
+
     fn keys(&self, world: &World, object: &Object) -> Vec<Key> {
         match object {
             Object::PersistentVolumeClaim(claim) => {

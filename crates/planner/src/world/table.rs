@@ -73,7 +73,7 @@ impl<K: Metadata<Ty = ObjectMeta>> Table<K> {
 
     /// Puts an object in place; for tests and for worlds made by hand.
     pub fn insert(&mut self, object: K) {
-        self.put(Key::of(object.metadata()), Arc::new(object));
+        self.put(Key::of(object.metadata()), &Arc::new(object));
     }
 
     /// The places that are taken.
@@ -96,7 +96,7 @@ impl<K: Metadata<Ty = ObjectMeta>> Table<K> {
         if self.holds(&key, revision(new.metadata())) {
             return None;
         }
-        let old = self.put(key, Arc::clone(&new));
+        let old = self.put(key, &new);
         Some((old, new))
     }
 
@@ -124,10 +124,10 @@ impl<K: Metadata<Ty = ObjectMeta>> Table<K> {
         Some(held)
     }
 
-    fn put(&mut self, key: Key, new: Arc<K>) -> Option<Arc<K>> {
+    fn put(&mut self, key: Key, new: &Arc<K>) -> Option<Arc<K>> {
         let key =
             self.objects.get_key_value(&key).map_or_else(|| Arc::new(key), |(held, _)| Arc::clone(held));
-        let old = self.objects.insert(Arc::clone(&key), Arc::clone(&new));
+        let old = self.objects.insert(Arc::clone(&key), Arc::clone(new));
         let unchanged = old.as_ref().is_some_and(|old| owners(old.metadata()) == owners(new.metadata()));
         if !unchanged {
             if let Some(old) = &old {

@@ -277,6 +277,25 @@ fn taints_by_hand_drive_out_who_does_not_tolerate_them_for_as_long() {
 }
 
 #[test]
+fn of_several_taints_the_one_that_ends_first_counts() {
+    let mut sim = Sim::new();
+    let tolerate =
+        |key: &str, seconds: i64| json!({"key": key, "operator": "Exists", "tolerationSeconds": seconds});
+    let tolerations = json!([tolerate("slow", 300), tolerate("quick", 20), tolerate("quick", 900)]);
+    sim.make(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"nodeName": "node-a", "tolerations": tolerations, "containers": []}}));
+    taint(&mut sim, "node-a", json!({"key": "slow", "effect": "NoExecute"}));
+    pass(&mut sim, 100);
+    // This one counts from when it comes, and by the first toleration of it.
+    taint(&mut sim, "node-a", json!({"key": "quick", "effect": "NoExecute"}));
+    sim.log.clear();
+    pass(&mut sim, 19);
+    assert_eq!(sim.log, Vec::<String>::new());
+    pass(&mut sim, 1);
+    assert_eq!(sim.log, ["delete pod/p"]);
+}
+
+#[test]
 fn a_taint_that_is_taken_off_drives_nobody_out_later() {
     let mut sim = one_of_two();
     sim.silent.insert("node-a".to_owned());

@@ -2,13 +2,14 @@
 
 use apimachinery::field::{FieldError, Path};
 use apimachinery::meta::ObjectExt;
-use apimachinery::time;
+use apimachinery::{names, time};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::check::{self, Errors};
 use crate::kind::{Column, Kind, Scope, Strategy};
 use crate::print::{self, NAME, UNKNOWN, column, wide};
-use crate::value::{is_empty, number, text};
+use crate::value::{is_empty, number, same, text};
 
 /// The table's line.
 pub(crate) static KIND: Kind = Kind {
@@ -52,15 +53,23 @@ impl Strategy for Rules {
     }
 
     fn validate(&self, event: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
         let about = text(&event["involvedObject"]["namespace"]);
         let own = event.namespace();
-        // Events about things without a namespace live in default (or where old clients put them).
-        let fits = about == own || (about.is_empty() && matches!(own, "default" | "kube-system"));
-        if fits {
-            return Vec::new();
+        // Events about things without a namespace live in default, and new ones in kube-system as well.
+        let is_new = !is_empty(&event["eventTime"]);
+        let fits = match about {
+            "" => own == "default" || (is_new && own == "kube-system"),
+            about => is_new || about == own,
+        };
+        if !fits {
+            let path = Path::new("involvedObject").child("namespace");
+            errors.push(FieldError::invalid(&path, about, "does not match event.namespace"));
         }
-        let path = Path::new("involvedObject").child("namespace");
-        vec![FieldError::invalid(&path, about, "does not match event.namespace")]
+        if is_new {
+            check_reporter(&mut errors, event);
+        }
+        errors
     }
 
     fn expires_at(&self, event: &Value) -> Option<Timestamp> {
@@ -123,6 +132,92 @@ impl Strategy for Rules {
             ("type", text(&event["type"]).to_owned()),
         ]
     }
+}
+
+/// The longest texts of an event that says when it happened (upstream: `pkg/apis/core/validation/events.go`).
+const LIMITS: [(&str, usize); 4] =
+    [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)];
+
+/// An event that says when it happened says who tells of it, too.
+fn check_reporter(errors: &mut Errors, event: &Value) {
+    let controller = text(&event["reportingComponent"]);
+    let path = Path::new("reportingController");
+    if controller.is_empty() {
+        errors.push(FieldError::required(&path, ""));
+    }
+    check::name(errors, &path, controller, names::qualified_name);
+    for (field, limit) in LIMITS {
+        let (path, said) = (Path::new(field), text(&event[field]));
+        if said.is_empty() && field != "message" {
+            errors.push(FieldError::required(&path, ""));
+        }
+        if said.len() > limit {
+            errors.push(FieldError::invalid(&path, "", format!("can have at most {limit} characters")));
+        }
+    }
+}
+
+/// What is wrong with a new event of `events.k8s.io/v1`, besides.
+pub(crate) fn check_new(event: &Value) -> Vec<FieldError> {
+    let mut errors = check_series(event);
+    if is_empty(&event["eventTime"]) {
+        errors.push(FieldError::required(&Path::new("eventTime"), ""));
+    }
+    let kind = text(&event["type"]);
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.push(FieldError::invalid(&Path::new("type"), "", format!("has invalid value: {kind}")));
+    }
+    for field in ["firstTimestamp", "lastTimestamp", "count", "source"] {
+        let value = &event[field];
+        let is_set = match field {
+            "count" => number(value) != 0,
+            "source" => ["component", "host"].iter().any(|part| !is_empty(&value[*part])),
+            _ => !is_empty(value),
+        };
+        if is_set {
+            errors.push(FieldError::invalid(&Path::new(field), "", "needs to be unset"));
+        }
+    }
+    errors
+}
+
+/// What is wrong with changing an event of `events.k8s.io/v1`: all but its series and its metadata stays.
+pub(crate) fn check_change(new: &Value, old: &Value) -> Vec<FieldError> {
+    const KEPT: [(&str, &str); 13] = [
+        ("involvedObject", "involvedObject"),
+        ("reason", "reason"),
+        ("message", "message"),
+        ("source", "source"),
+        ("firstTimestamp", "firstTimestamp"),
+        ("lastTimestamp", "lastTimestamp"),
+        ("count", "count"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingComponent", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ];
+    let mut errors = if same(&new["series"], &old["series"]) { Vec::new() } else { check_series(new) };
+    for (field, named) in KEPT {
+        check::immutable(&mut errors, &Path::new(named), &new[field], &old[field]);
+    }
+    errors
+}
+
+fn check_series(event: &Value) -> Vec<FieldError> {
+    let (mut errors, series) = (Vec::new(), &event["series"]);
+    if series.is_null() {
+        return errors;
+    }
+    let path = Path::new("series");
+    if number(&series["count"]) < 2 {
+        errors.push(FieldError::invalid(&path.child("count"), "", "should be at least 2"));
+    }
+    if is_empty(&series["lastObservedTime"]) {
+        errors.push(FieldError::required(&path.child("lastObservedTime"), ""));
+    }
+    errors
 }
 
 /// Who told of the event, in the old field or the new.

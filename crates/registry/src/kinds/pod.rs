@@ -96,6 +96,15 @@ impl Strategy for Rules {
         errors
     }
 
+    /// Those that look at a pod come when it is there (upstream: `ValidatePodCreate`).
+    fn validate_create(&self, pod: &Value) -> Vec<FieldError> {
+        let list = "ephemeralContainers";
+        if items(&pod["spec"][list]).is_empty() {
+            return Vec::new();
+        }
+        vec![FieldError::forbidden(&Path::new("spec").child(list), "cannot be set on create")]
+    }
+
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         pod_spec::validate_pod_spec_update(&mut errors, &new["spec"], &old["spec"]);

@@ -25,6 +25,11 @@ pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// The group of all service accounts.
 pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 
+/// The group of all nodes (upstream: `user.NodesGroup`).
+pub const NODES: &str = "system:nodes";
+/// The user name that a node has: this, then the node's name.
+pub const NODE_PREFIX: &str = "system:node:";
+
 /// Who asks, as far as rules look at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {

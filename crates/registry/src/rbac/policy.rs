@@ -25,6 +25,8 @@ pub struct Resolved {
     pub rules: Vec<Rule>,
     /// Bindings that lead to no role, in words.
     pub errors: Vec<String>,
+    /// Whether there may be more that the user may do.
+    pub incomplete: bool,
 }
 
 /// A place within a kind: namespace (empty for cluster-scoped kinds) and name.

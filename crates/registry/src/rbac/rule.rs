@@ -21,6 +21,8 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The path of a request that is about no resource.
     pub path: Option<&'a str>,
+    /// The fields of which a list or a watch demands a value by its field selector, with that value.
+    pub fields: &'a [(String, String)],
 }
 
 /// A `PolicyRule`.

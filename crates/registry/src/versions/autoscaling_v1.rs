@@ -15,6 +15,8 @@ pub(super) static VERSION: Version = Version {
     field_labels: &[],
     to_stored,
     from_stored,
+    check_new: |_| Vec::new(),
+    check_change: |_, _| Vec::new(),
 };
 
 /// The field in v2, and the annotation that holds what v1 has no word for.

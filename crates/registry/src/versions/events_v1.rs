@@ -22,6 +22,8 @@ pub(super) static VERSION: Version = Version {
     ],
     to_stored: |event| NAMES.iter().for_each(|(new, old)| rename(event, new, old)),
     from_stored: |event| NAMES.iter().for_each(|(new, old)| rename(event, old, new)),
+    check_new: event::check_new,
+    check_change: event::check_change,
 };
 
 /// What both call differently: here, and in core (upstream: `pkg/apis/core/v1` and `pkg/apis/events/v1`,

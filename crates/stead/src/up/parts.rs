@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use apimachinery::inject::Clock;
 use apiserver::{ApiServer, UserInfo};
-use client::Informers;
+use client::{Clients, Informers};
 use dns::Dns;
 use images::ImageStore;
 use jiff::Timestamp;
@@ -61,7 +61,9 @@ pub(super) async fn start(
     running: &Running,
     link: &NodeLink,
 ) -> Result<()> {
-    let client = |user: &str| Client::new(api.service(UserInfo::internal(user)), "default");
+    let handlers = api.clone();
+    let clients =
+        Clients::new(move |user| Client::new(handlers.service(UserInfo::component(user)), "default"));
     let node_name = node_name(up, instance)?;
     let mut dns_at: Vec<SocketAddr> = up.dns_listen.into_iter().collect();
     if !up.no_node {
@@ -74,30 +76,28 @@ pub(super) async fn start(
     let dns = bind_dns(dns_at, gateway).await?;
 
     let group = &running.clients;
-    // Who only looks needs no more than upstream's role for that.
-    let watcher = UserInfo::new("system:kube-controller-manager", &["system:authenticated"]);
     let clock = Clock::new(Timestamp::now);
-    let informers = Informers::new(Client::new(api.service(watcher), "default"), clock.clone());
+    let informers = Informers::new(clients.of("system:kube-controller-manager"), clock.clone());
     group.spawn(Arc::clone(&informers).run(group.stop.clone().cancelled_owned()));
     if let Some(network) = network {
-        let (client, informers) = (client(&format!("system:node:{node_name}")), Arc::clone(&informers));
-        let node = start_node(up, instance, client, informers, Arc::clone(network), &node_name).await?;
+        let (network, informers) = (Arc::clone(network), Arc::clone(&informers));
+        let node = start_node(up, instance, clients.clone(), informers, network, &node_name).await?;
         instance.remember_node_name(&node_name)?;
         link.connect(node.clone());
         group.spawn(node.run(group.stop.clone().cancelled_owned()));
     }
     // After the node: nobody is to plan on what the API was told of pods before stead ended.
-    start_controllers(client("system:kube-controller-manager"), informers, node_name, clock, group);
+    start_controllers(clients.clone(), informers, node_name, clock, group);
     if let Some(dns) = dns {
-        start_dns(dns, client("system:coredns"), group);
+        start_dns(dns, clients.of("system:serviceaccount:kube-system:coredns"), group);
     }
     Ok(())
 }
 
-fn start_controllers(client: Client, informers: Arc<Informers>, host: String, clock: Clock, group: &Group) {
+fn start_controllers(clients: Clients, informers: Arc<Informers>, host: String, clock: Clock, group: &Group) {
     let stop = group.stop.clone();
     group.spawn(async move {
-        controllers::run(planner::PLANNERS, client, informers, &host, clock, stop.cancelled()).await;
+        controllers::run(planner::PLANNERS, &clients, informers, &host, clock, stop.cancelled()).await;
     });
 }
 
@@ -120,7 +120,7 @@ fn open_network(up: &Up, instance: &Instance) -> Result<Arc<Network>> {
 async fn start_node(
     up: &Up,
     instance: &Instance,
-    client: Client,
+    clients: Clients,
     informers: Arc<Informers>,
     network: Arc<Network>,
     name: &str,
@@ -139,7 +139,7 @@ async fn start_node(
         max_pods: MAX_PODS,
     };
     let parts = node::Parts {
-        client,
+        clients,
         informers,
         runtime: Oci::new(instance.runtime()),
         network,

@@ -38,7 +38,7 @@ pub(super) struct Feed {
     pub(super) bookmarks: Bookmarks,
     pub(super) deadline: Pin<Box<Sleep>>,
     pub(super) api: ApiServer,
-    pub(super) _place: WatchPlace,
+    pub(super) place: WatchPlace,
 }
 
 /// When the next bookmark is due.
@@ -75,7 +75,9 @@ impl Bookmarks {
 impl Feed {
     pub(super) fn into_stream(self) -> stream::BoxStream<'static, io::Result<Bytes>> {
         stream::unfold(self, |mut feed| async move {
+            feed.place.asked();
             let piece = feed.next().await?;
+            feed.place.gave();
             Some((Ok(piece), feed))
         })
         .boxed()

@@ -24,6 +24,7 @@ pub(crate) static REPLICATION_CONTROLLER: Kind = Kind {
         &Stored {
             defaults: default_controller,
             prepare: |controller| set(controller, "status", json!({"replicas": 0})),
+            selectable: &["status.replicas"],
             required: &["spec.selector"],
             checks: check_controller,
             columns: CONTROLLER_COLUMNS,

@@ -63,6 +63,7 @@ pub(crate) static RESOURCE_SLICE: Kind = kind(
     ["ResourceSlice", "resourceslices", "resourceslice"],
     Cluster,
     &Stored {
+        selectable: &["spec.nodeName", "spec.driver"],
         required: &["spec.driver", "spec.pool.name"],
         immutable: &["spec.driver", "spec.nodeName", "spec.pool.name"],
         columns: &[

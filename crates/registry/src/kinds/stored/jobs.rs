@@ -32,6 +32,7 @@ pub(crate) static JOB: Kind = kind(
         },
         prepare: prepare_job,
         checks: |errors, job| check_job(errors, &Path::new("spec"), &job["spec"]),
+        selectable: &["status.successful"],
         immutable: &["spec.completionMode", "spec.podFailurePolicy", "spec.selector", "spec.template"],
         columns: &[
             NAME,

@@ -13,7 +13,7 @@ use super::replica_set;
 use crate::check::{self, Errors};
 use crate::kind::{Column, Kind, Scale, Scope, Strategy, Subresource};
 use crate::print;
-use crate::value::{is_empty, items, text};
+use crate::value::{copy_to, is_empty, items, text};
 
 pub(crate) mod admission;
 pub(crate) mod autoscaler;
@@ -84,6 +84,12 @@ struct Stored {
     defaults: fn(&mut Value),
     /// What the server fills in when the object is made, beside the defaults.
     prepare: fn(&mut Value),
+    /// Writes down who makes the object.
+    author: fn(&mut Value, &Value),
+    /// The fields besides the metadata's that selectors may ask for, as paths with dots.
+    selectable: &'static [&'static str],
+    /// Fields that stay as they are, whatever is sent.
+    kept: &'static [&'static str],
     /// Fields that must be there, as paths with dots.
     required: &'static [&'static str],
     checks: fn(&mut Errors, &Value),
@@ -100,6 +106,9 @@ impl Stored {
         name: names::dns1123_subdomain,
         defaults: |_| {},
         prepare: |_| {},
+        author: |_, _| {},
+        selectable: &[],
+        kept: &[],
         required: &[],
         checks: |_, _| {},
         immutable: &[],
@@ -116,6 +125,24 @@ impl Strategy for Stored {
 
     fn prepare_for_create(&self, object: &mut Value) {
         (self.prepare)(object);
+    }
+
+    fn set_author(&self, object: &mut Value, user: &Value) {
+        (self.author)(object, user);
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        if let Some(fields) = new.as_object_mut() {
+            self.kept.iter().for_each(|field| copy_to(fields, field, &old[*field]));
+        }
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        let told = |value: &Value| match value {
+            Value::Number(number) => number.to_string(),
+            other => text(other).to_owned(),
+        };
+        self.selectable.iter().map(|field| (*field, told(at(object, field).1))).collect()
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {

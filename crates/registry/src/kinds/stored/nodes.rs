@@ -10,7 +10,7 @@ use crate::check;
 use crate::kind::Kind;
 use crate::kind::Scope::Cluster;
 use crate::print::{self, AGE, NAME, column};
-use crate::value::{default_to, items, number, set, text, truth};
+use crate::value::{copy_to, default_to, items, number, object, set, text, truth};
 
 pub(crate) static RUNTIME_CLASS: Kind = kind(
     "node.k8s.io",
@@ -81,6 +81,15 @@ pub(crate) static PRIORITY_CLASS: Kind = kind(
 .short(&["pc"])
 .with_generation();
 
+/// Who asks for a certificate is who sends the request, whatever it says (upstream: `csrStrategy.PrepareForCreate`).
+fn sign_request(request: &mut Value, user: &Value) {
+    if let Some(spec) = object(request, "spec") {
+        for field in ["username", "uid", "groups", "extra"] {
+            copy_to(spec, field, &user[field]);
+        }
+    }
+}
+
 pub(crate) static CERTIFICATE_SIGNING_REQUEST: Kind = kind(
     "certificates.k8s.io",
     "v1",
@@ -90,8 +99,10 @@ pub(crate) static CERTIFICATE_SIGNING_REQUEST: Kind = kind(
         // Upstream asks nothing of the names.
         name: apimachinery::names::path_segment_name,
         prepare: |request| set(request, "status", json!({})),
+        author: sign_request,
+        selectable: &["spec.signerName"],
+        kept: &["spec"],
         required: &["spec.request", "spec.usages", "spec.signerName"],
-        immutable: &["spec"],
         columns: &[
             NAME,
             AGE,

@@ -83,6 +83,34 @@ fn kubectl_changes_objects_in_every_way() {
     insta::assert_snapshot!(kubectl.end());
 }
 
+/// `auth reconcile` adds what roles and bindings lack, and takes away only what it is told to.
+#[test]
+fn kubectl_reconciles_roles() {
+    const ROLES: &str = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: reader, namespace: PLACE}\n\
+        rules: [{apiGroups: [''], resources: [RESOURCE], verbs: [get]}]\n---\n\
+        apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: readers, namespace: PLACE}\n\
+        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}\n\
+        subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: WHO}]\n";
+    let Some(mut kubectl) = Transcript::begin("kubectl-reconcile") else { return };
+    let here = ROLES.replace("PLACE", kubectl.home.namespace());
+    let roles = |resource: &str, who: &str| here.replace("RESOURCE", resource).replace("WHO", who);
+    kubectl.feed("auth reconcile -f -", &roles("pods", "ada"));
+    kubectl.run("auth can-i get pods --as=ada");
+    kubectl.feed("auth reconcile -f -", &roles("services", "bob"));
+    for line in ["get pods --as=ada", "get services --as=ada", "get pods --as=bob"] {
+        kubectl.run(&format!("auth can-i {line}"));
+    }
+    let exactly = "auth reconcile -f - --remove-extra-permissions --remove-extra-subjects";
+    kubectl.feed(exactly, &roles("services", "bob"));
+    kubectl.run("auth can-i get pods --as=bob");
+    kubectl.run("auth can-i get services --as=ada");
+    let said = kubectl.end();
+    let answers: Vec<&str> = said.lines().filter(|line| matches!(*line, "yes" | "no")).collect();
+    assert_eq!(answers, ["yes", "yes", "yes", "yes", "no", "no"], "{said}");
+    assert_eq!(said.matches("role.rbac.authorization.k8s.io/reader reconciled").count(), 3, "{said}");
+    assert_eq!(said.matches("rolebinding.rbac.authorization.k8s.io/readers reconciled").count(), 3, "{said}");
+}
+
 #[test]
 fn kubectl_follows_rollouts_and_events() {
     let Some(mut kubectl) = Transcript::begin("kubectl-rollout") else { return };
