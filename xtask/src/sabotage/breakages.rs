@@ -47,9 +47,8 @@ pub(super) const BREAKAGES: &[Breakage] = &[
         edits: &[
             edit(
                 "stateful_set/mod.rs",
-                "Some((ordinal_of(set, pod)?, Some(*pod))));",
-                "Some((ordinal_of(set, pod)?, Some(*pod)))).filter(|(_, pod)| \
-                 pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_none()));",
+                "members.iter().map(Replica::of)",
+                "members.iter().filter(|member| !member.is_terminating).map(Replica::of)",
             ),
             edit(
                 "stateful_set/scale.rs",
@@ -70,8 +69,8 @@ pub(super) const BREAKAGES: &[Breakage] = &[
         what: "updates forget the partition",
         edits: &[edit(
             "stateful_set/rolling_update.rs",
-            "view.rank(replica.ordinal) >= view.partition().unwrap_or(0);",
-            "view.rank(replica.ordinal) >= 0;",
+            "view.rank(pod.ordinal) >= view.partition().unwrap_or(0)",
+            "view.rank(pod.ordinal) >= 0",
         )],
     },
     Breakage {
@@ -115,7 +114,7 @@ pub(super) const BREAKAGES: &[Breakage] = &[
         edits: &[edit(
             "stateful_set/rolling_update.rs",
             "!view.is_ordered() || stuck(pod, view.now).is_some()",
-            "!view.is_ordered() || (stuck(pod, view.now).is_some() && view.is_available(pod))",
+            "!view.is_ordered() || (stuck(pod, view.now).is_some() && is_terminal(pod))",
         )],
     },
     Breakage {
