@@ -59,7 +59,8 @@ fn step() -> impl Strategy<Value = String> {
 fn perform(sim: &mut Sim, line: &str) {
     let (verb, name) = line.split_once(' ').unwrap_or((line, ""));
     let is_possible = match verb {
-        "ready" | "unready" | "crash" | "fail" | "delete" => sim.pod(name).is_some(),
+        "ready" | "unready" | "crash" | "fail" => sim.pod(name).is_some_and(|pod| !is_terminal(pod)),
+        "delete" => sim.pod(name).is_some(),
         "finish" => sim.pod(name).is_some_and(is_terminating),
         "delete-claim" => sim.get("PersistentVolumeClaim", "default", name).is_some(),
         _ => true,
@@ -72,6 +73,11 @@ fn perform(sim: &mut Sim, line: &str) {
 
 fn is_terminating(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// No kubelet brings such a pod back.
+fn is_terminal(pod: &Value) -> bool {
+    pod["status"]["phase"] == "Failed" || pod["status"]["phase"] == "Succeeded"
 }
 
 fn is_ready(pod: &Value) -> bool {
@@ -93,7 +99,7 @@ fn heal(sim: &mut Sim) {
             let Some(object) = sim.pod(&pod).cloned() else { continue };
             if is_terminating(&object) {
                 sim.finish(&pod);
-            } else if !is_ready(&object) {
+            } else if !is_ready(&object) && !is_terminal(&object) {
                 sim.ready(&pod);
             } else {
                 continue;
