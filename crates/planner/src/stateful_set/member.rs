@@ -1,7 +1,7 @@
 //! A pod of a set, and what a plan asks of it.
 //!
-//! A plan asks the same of every pod many times over, and the answers lie scattered over memory: they are read once.
-//! That is what keeps a plan of a thousand replicas below a millisecond.
+//! A plan asks the same of every pod many times over, and the answers lie scattered over memory: they are read once
+//! for each plan.
 
 use std::ops::Deref;
 

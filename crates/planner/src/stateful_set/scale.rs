@@ -111,6 +111,7 @@ fn do_plan_pod(
         plan.actions.push(repair_identity(pod, replica.ordinal));
         tell(view, "Update", &format!("Pod {}", replica.name), "successful", plan);
     }
+    // Of most pods the member knows this already.
     if !pod.is_running_and_ready
         && phase(pod) != "Running"
         && storage::blocking_claim(set, replica.ordinal, view.snapshot.claims).is_none()
