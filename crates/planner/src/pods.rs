@@ -1,5 +1,7 @@
 //! What a pod's status says (`pkg/api/v1/pod/util.go`, `pkg/controller/statefulset/stateful_set_utils.go`).
 
+mod facts;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec};
 use serde_json::json;
@@ -7,6 +9,8 @@ use serde_json::json;
 use crate::objects::uid;
 use crate::plan::Action;
 use crate::world::object_ref;
+pub(crate) use facts::Kin;
+pub use facts::PodFacts;
 
 /// Why a container waits when it will not go on by itself: somebody must change something first.
 const STUCK: &[&str] = &[
@@ -87,15 +91,20 @@ pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
 /// How much longer a pod that is Ready must stay so to count as available; `None` when it is not Ready, zero
 /// when it is available now. A readiness without a date began just now.
 pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<SignedDuration> {
-    if !is_running_and_ready(pod) {
-        return None;
-    }
+    is_running_and_ready(pod).then(|| rest_to_available(ready_since(pod), min_ready_seconds, now))
+}
+
+fn rest_to_available(
+    ready_since: Option<Timestamp>,
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> SignedDuration {
     let needed = SignedDuration::from_secs(min_ready_seconds.max(0).into());
     if needed.is_zero() {
-        return Some(needed);
+        return needed;
     }
-    let had = ready_since(pod).map_or(SignedDuration::ZERO, |since| now.duration_since(since));
-    Some((needed - had).max(SignedDuration::ZERO))
+    let had = ready_since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+    (needed - had).max(SignedDuration::ZERO)
 }
 
 /// Whether the pod has been Ready for long enough.

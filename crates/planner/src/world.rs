@@ -27,8 +27,9 @@ use serde_json::Value;
 
 use crate::heartbeats::Heartbeats;
 use crate::plan::ObjectRef;
-pub use table::Table;
+pub use crate::pods::PodFacts;
 use table::revision;
+pub use table::{Facts, Table};
 
 /// An object's place within its kind. The namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +87,7 @@ pub struct Change {
 pub type KindName = (&'static str, &'static str);
 
 macro_rules! world {
-    ($($(#[$doc:meta])* $table:ident: $type:ident,)*) => {
+    ($($(#[$doc:meta])* $table:ident: $type:ident $(=> $facts:ty)?,)*) => {
         /// An object of any kind that planners know.
         #[derive(Clone, Debug)]
         pub enum Object {
@@ -127,7 +128,7 @@ macro_rules! world {
         /// The objects of a cluster.
         #[derive(Clone, Debug, Default)]
         pub struct World {
-            $($(#[$doc])* pub $table: Table<$type>,)*
+            $($(#[$doc])* pub $table: Table<$type $(, $facts)?>,)*
             /// When nodes were last heard of; whoever feeds the world says so, or nobody listens.
             pub heartbeats: Heartbeats,
         }
@@ -303,7 +304,7 @@ world! {
     /// Leases, those by which nodes show that they live among them.
     leases: Lease,
     /// Pods.
-    pods: Pod,
+    pods: Pod => PodFacts,
     /// Services.
     services: Service,
     /// Endpoints, the older form.

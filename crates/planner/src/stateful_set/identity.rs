@@ -90,7 +90,7 @@ pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &
 }
 
 /// Whether the labels that name the pod are right.
-pub(super) fn identity_matches(pod: &Pod, ordinal: i64) -> bool {
+pub(crate) fn identity_matches(pod: &Pod, ordinal: i64) -> bool {
     let meta = &pod.metadata;
     label(meta, POD_NAME_LABEL) == meta.name.as_deref()
         && label(meta, POD_INDEX_LABEL).and_then(as_ordinal) == Some(ordinal)

@@ -1,16 +1,13 @@
 //! A pod of a set, and what a plan asks of it.
 //!
-//! A plan asks the same of every pod many times over, and the answers lie scattered over memory: they are read once
-//! for each plan.
+//! What a pod says by itself is read when it changes (`pods::facts`); here is what it means now, for this set.
 
 use std::ops::Deref;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::identity::pod_revision;
-use crate::objects::is_terminating;
-use crate::pods::{available_in, is_running_and_ready};
+use super::snapshot::Claimed;
 
 /// A pod that the set manages and may keep.
 #[derive(Clone, Copy)]
@@ -21,6 +18,10 @@ pub(super) struct Member<'w> {
     pub(super) ordinal: i64,
     /// What its label says that it was made from.
     pub(super) revision: &'w str,
+    /// Whether the labels that name it are right.
+    pub(super) identity_matches: bool,
+    /// Whether all its containers have ended for good.
+    pub(super) is_terminal: bool,
     /// Whether it is being deleted.
     pub(super) is_terminating: bool,
     /// `isRunningAndReady`.
@@ -31,14 +32,17 @@ pub(super) struct Member<'w> {
 
 impl<'w> Member<'w> {
     /// The pod as it is `now`.
-    pub(super) fn new(ordinal: i64, pod: &'w Pod, min_ready_seconds: i32, now: Timestamp) -> Self {
+    pub(super) fn new(claimed: &Claimed<'w>, min_ready_seconds: i32, now: Timestamp) -> Self {
+        let facts = claimed.facts;
         Self {
-            pod,
-            ordinal,
-            revision: pod_revision(pod),
-            is_terminating: is_terminating(&pod.metadata),
-            is_running_and_ready: is_running_and_ready(pod),
-            available_in: available_in(pod, min_ready_seconds, now),
+            pod: claimed.pod,
+            ordinal: claimed.ordinal,
+            revision: claimed.revision,
+            identity_matches: facts.identity_matches,
+            is_terminal: facts.is_terminal,
+            is_terminating: facts.is_terminating,
+            is_running_and_ready: facts.is_running_and_ready(),
+            available_in: facts.available_in(min_ready_seconds, now),
         }
     }
 

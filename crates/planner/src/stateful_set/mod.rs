@@ -15,13 +15,12 @@ mod snapshot;
 mod status;
 mod storage;
 
-use std::borrow::Cow;
-
 use apimachinery::annotations::PAUSED;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 
+pub(crate) use identity::identity_matches;
 pub use identity::{
     POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL, ordinal_of, parent_and_ordinal, pod_name, pod_revision,
     revision_label,
@@ -33,7 +32,7 @@ pub use storage::{claim_name, claim_names, claim_templates};
 use crate::controller_ref::{adopt, release};
 use crate::objects::{annotation, controller_of, is_terminating, name};
 use crate::plan::{Plan, deleted_since};
-use crate::pods::{is_terminal, stuck, unready_since, unschedulable_rest};
+use crate::pods::{stuck, unready_since, unschedulable_rest};
 use crate::world::{Key, Object, World};
 use crate::{Planner, check};
 use member::Member;
@@ -126,20 +125,15 @@ fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
 
 /// One identity and the pod that has it now.
 struct Replica<'w> {
+    set: &'w StatefulSet,
     ordinal: i64,
-    name: Cow<'w, str>,
     pod: Option<Member<'w>>,
 }
 
-impl<'w> Replica<'w> {
-    /// The identity that a pod has.
-    fn of(member: &Member<'w>) -> Self {
-        Self { ordinal: member.ordinal, name: Cow::Borrowed(name(&member.pod.metadata)), pod: Some(*member) }
-    }
-
-    /// An identity that no pod has.
-    fn missing(set: &StatefulSet, ordinal: i64) -> Self {
-        Self { ordinal, name: Cow::Owned(pod_name(set, ordinal)), pod: None }
+impl Replica<'_> {
+    /// The name of its pod.
+    fn name(&self) -> String {
+        pod_name(self.set, self.ordinal)
     }
 }
 
@@ -210,19 +204,20 @@ fn do_plan_adoption(snapshot: &Snapshot<'_>, plan: &mut Plan) -> bool {
 
 impl<'s, 'w> View<'s, 'w> {
     fn new(snapshot: &'s Snapshot<'w>, revisions: &'s Revisions<'w>, now: Timestamp) -> Self {
-        let set: &StatefulSet = snapshot.set;
+        let set: &'w StatefulSet = snapshot.set;
         let ordinals = Ordinals::of(set);
         let min_ready_seconds = set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
-        let member = |(ordinal, pod): &(i64, &'w Pod)| Member::new(*ordinal, pod, min_ready_seconds, now);
-        let members: Vec<Member<'w>> = snapshot.pods.iter().map(member).collect();
+        let members: Vec<Member<'w>> =
+            snapshot.pods.iter().map(|pod| Member::new(pod, min_ready_seconds, now)).collect();
+        let of_pod = |member: &Member<'w>| Replica { set, ordinal: member.ordinal, pod: Some(*member) };
         let (mut replicas, condemned): (Vec<Replica<'w>>, Vec<Replica<'w>>) =
-            members.iter().map(Replica::of).partition(|replica| ordinals.contains(replica.ordinal));
+            members.iter().map(of_pod).partition(|replica| ordinals.contains(replica.ordinal));
         let is_there = |ordinal: &i64| replicas.binary_search_by_key(ordinal, |held| held.ordinal).is_ok();
         // All that are there are wanted: with as many as that, none is missing.
         let missing = usize::try_from(ordinals.count()).unwrap_or(usize::MAX) - replicas.len();
         let missing: Vec<i64> =
             ordinals.iter().filter(|o| !is_there(o)).take(missing.min(scale::BURST)).collect();
-        replicas.extend(missing.into_iter().map(|ordinal| Replica::missing(set, ordinal)));
+        replicas.extend(missing.into_iter().map(|ordinal| Replica { set, ordinal, pod: None }));
         replicas.sort_by_key(|replica| replica.ordinal);
         let condemned = condemned.into_iter().rev().collect();
         Self { snapshot, revisions, now, min_ready_seconds, members, ordinals, replicas, condemned }
@@ -264,7 +259,7 @@ impl<'s, 'w> View<'s, 'w> {
     /// by itself; another unhealthy one only when it is the lowest of all (upstream lets two that have failed wait
     /// for each other for ever).
     fn may_go(&self, pod: &Member<'_>) -> bool {
-        if is_terminal(pod) || stuck(pod, self.now).is_some() {
+        if pod.is_terminal || stuck(pod, self.now).is_some() {
             return true;
         }
         let all = self.replicas.iter().chain(self.condemned.iter().rev());
@@ -276,10 +271,7 @@ impl<'s, 'w> View<'s, 'w> {
     fn what_waits(&self, index: usize) -> String {
         let mut after = self.replicas.iter().skip(index + 1);
         let next = if self.is_ordered() { after.find(|replica| replica.pod.is_none()) } else { None };
-        next.map_or_else(
-            || format!("statefulset/{}", name(&self.snapshot.set.metadata)),
-            |next| next.name.to_string(),
-        )
+        next.map_or_else(|| format!("statefulset/{}", name(&self.snapshot.set.metadata)), Replica::name)
     }
 
     /// In order, a scale-down waits until all that stay are available.
@@ -288,7 +280,7 @@ impl<'s, 'w> View<'s, 'w> {
         let unhealthy = self.replicas.iter().find_map(|r| r.pod.filter(|pod| !pod.is_available()));
         if let Some(pod) = unhealthy {
             let message =
-                format!("{} goes once {}, which stays, is available", condemned.name, name(&pod.metadata));
+                format!("{} goes once {}, which stays, is available", condemned.name(), name(&pod.metadata));
             wait_for_pod(self.snapshot.set, &pod, reasons::SURVIVOR_UNHEALTHY, message, plan);
         }
     }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::{Value, json};
 
-use super::identity::{pod_revision, revision_label};
+use super::identity::revision_label;
 use super::snapshot::Snapshot;
 use crate::objects::{controller_ref, delete, guarded_patch, is_terminating, name, namespace};
 use crate::plan::{Action, Plan};
@@ -162,7 +162,7 @@ pub(super) fn do_plan_history(snapshot: &Snapshot<'_>, revisions: &Revisions<'_>
         let name = name(&revision.metadata);
         name == revisions.current_name()
             || name == revisions.update_name()
-            || snapshot.pods.iter().any(|(_, pod)| pod_revision(pod) == revision_label(name))
+            || snapshot.pods.iter().any(|pod| pod.revision == revision_label(name))
     };
     let history: Vec<_> = snapshot.revisions.iter().copied().filter(|r| !is_live(r)).collect();
     let surplus = history.len().saturating_sub(limit);

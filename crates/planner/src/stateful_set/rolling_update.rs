@@ -11,7 +11,7 @@ use super::storage::storage_matches;
 use super::{Replica, View, reasons, wait_for_pod};
 use crate::numbers::{Rounded, share};
 use crate::plan::Plan;
-use crate::pods::{is_terminal, stuck};
+use crate::pods::stuck;
 
 /// Plans the next step of an update.
 pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
@@ -21,7 +21,7 @@ pub(super) fn do_plan_update(view: &View<'_, '_>, plan: &mut Plan) {
     let mut first_held = None;
     for replica in view.replicas.iter().rev() {
         let Some(pod) = &replica.pod else { continue };
-        if pod.is_terminating || is_terminal(pod) || !needs_replacement(view, pod) {
+        if pod.is_terminating || pod.is_terminal || !needs_replacement(view, pod) {
             continue;
         }
         if !pod.is_available() {
@@ -80,7 +80,7 @@ fn wait_for_others(view: &View<'_, '_>, held: &Replica<'_>, plan: &mut Plan) {
         .or_else(|| view.condemned.iter().find_map(|replica| replica.pod));
     if let Some(pod) = obstacle {
         let name = crate::objects::name(&pod.metadata);
-        let message = format!("{} is updated once {name} is available", held.name);
+        let message = format!("{} is updated once {name} is available", held.name());
         wait_for_pod(set, &pod, reasons::UPDATE_WAITS_FOR_READY, message, plan);
     }
 }
@@ -108,7 +108,7 @@ fn wait_for_somebody(view: &View<'_, '_>, plan: &mut Plan) {
             "{} of {count} pods are of an older revision and are replaced when you delete them (OnDelete), for \
              instance: delete pod {}",
             outdated.len(),
-            first.name
+            first.name()
         );
         plan.wait(set, set, reasons::ON_DELETE, message);
         return;

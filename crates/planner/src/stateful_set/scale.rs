@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
-use super::identity::{identity_matches, new_pod, repair_identity, revision_label};
+use super::identity::{new_pod, repair_identity, revision_label};
 use super::member::Member;
 use super::storage::{self, Blocked, Retention};
 use super::{Replica, View, reasons, wait_for_pod};
 use crate::objects::{delete, is_terminating, name, namespace};
 use crate::plan::{Action, EventType, Plan};
-use crate::pods::{is_terminal, phase};
+use crate::pods::phase;
 use crate::world::{object_ref, to_value};
 
 /// How many pods one plan makes or deletes at most; the next plan goes on from there.
@@ -32,8 +32,8 @@ pub(super) fn do_plan_replicas(view: &View<'_, '_>, plan: &mut Plan) -> bool {
 /// Makes a missing pod, claims first. `false`: others wait for it.
 fn do_plan_creation(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut Plan) -> bool {
     let set = view.snapshot.set;
-    let pod_name = &replica.name;
-    if let Some(holder) = view.snapshot.foreign_holder(pod_name) {
+    let pod_name = replica.name();
+    if let Some(holder) = view.snapshot.foreign_holder(&pod_name) {
         let message = if is_terminating(&holder.metadata) {
             format!("{pod_name} is made once the pod of that name is gone, which is terminating")
         } else {
@@ -66,7 +66,7 @@ fn create_missing_claims(view: &View<'_, '_>, replica: &Replica<'_>, plan: &mut 
         match view.snapshot.claims.get(namespace(&set.metadata), claim_name) {
             None => {
                 plan.actions.push(Action::Create(to_value(&claim)));
-                let what = format!("Claim {claim_name} Pod {}", replica.name);
+                let what = format!("Claim {claim_name} Pod {}", replica.name());
                 tell(view, "Create", &what, "success", plan);
             }
             // Told when the pod is made, and not again at every look.
@@ -99,17 +99,17 @@ fn do_plan_pod(
     let set = view.snapshot.set;
     if pod.is_terminating {
         let others = view.what_waits(index);
-        let message = format!("{others} waits until {} is gone, which is terminating", replica.name);
+        let message = format!("{others} waits until {} is gone, which is terminating", replica.name());
         plan.wait(set, pod.pod, reasons::PREDECESSOR_TERMINATING, message);
         return false;
     }
-    if is_terminal(pod) {
+    if pod.is_terminal {
         do_plan_recreation(view, pod, plan);
         return false;
     }
-    if !identity_matches(pod, replica.ordinal) {
+    if !pod.identity_matches {
         plan.actions.push(repair_identity(pod, replica.ordinal));
-        tell(view, "Update", &format!("Pod {}", replica.name), "successful", plan);
+        tell(view, "Update", &format!("Pod {}", replica.name()), "successful", plan);
     }
     // Of most pods the member knows this already.
     if !pod.is_running_and_ready
@@ -120,7 +120,7 @@ fn do_plan_pod(
     }
     match pod.available_in {
         None => {
-            let message = format!("{} waits until {} is Ready", view.what_waits(index), replica.name);
+            let message = format!("{} waits until {} is Ready", view.what_waits(index), replica.name());
             wait_for_pod(set, pod, reasons::PREDECESSOR_NOT_READY, message, plan);
             false
         }
@@ -129,7 +129,7 @@ fn do_plan_pod(
             let message = format!(
                 "{} waits until {} has been Ready for {} s (minReadySeconds)",
                 view.what_waits(index),
-                replica.name,
+                replica.name(),
                 view.min_ready_seconds
             );
             plan.wait(set, pod.pod, reasons::MIN_READY_SECONDS, message);
@@ -173,14 +173,13 @@ pub(super) fn do_plan_condemned(view: &View<'_, '_>, plan: &mut Plan) {
         let Some(pod) = &replica.pod else { continue };
         if pod.is_terminating {
             let next = view.condemned.get(index + 1).filter(|_| view.is_ordered());
-            let who = next
-                .map_or_else(|| format!("statefulset/{}", name(&set.metadata)), |next| next.name.to_string());
-            let message = format!("{who} waits until {} is gone, which is terminating", replica.name);
+            let who = next.map_or_else(|| format!("statefulset/{}", name(&set.metadata)), Replica::name);
+            let message = format!("{who} waits until {} is gone, which is terminating", replica.name());
             plan.wait(set, pod.pod, reasons::CONDEMNED_TERMINATING, message);
         } else if view.is_ordered() && !view.may_go(pod) {
             let message = format!(
                 "{} is not Ready, and not the only one: it goes once it is Ready, or when you delete it",
-                replica.name
+                replica.name()
             );
             wait_for_pod(set, pod, reasons::CONDEMNED_UNHEALTHY, message, plan);
         } else if storage::when_scaled(set) != "Delete" || claims_settled(view, replica, pod) {
