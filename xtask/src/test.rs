@@ -50,21 +50,16 @@ pub(crate) fn run() -> Result<()> {
 fn check_and_build(runner: &Runner, report: &mut Report) -> Vec<suites::Program> {
     report.step(runner, "format", || runner.run(cargo().args(["fmt", "--all", "--check"])));
     report.step(runner, "tidy", || tidy::run(&root()));
-    report.step(runner, "lints", || {
-        let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-        runner.run(cargo().args(clippy))
-    });
     match shell::on_path("cargo-deny") {
         Some(_) => report.step(runner, "advisories", || runner.run(cargo().args(["deny", "check"]))),
         // Licences are tidy's, too.
         None => report.skip("advisories", "cargo-deny is not installed (cargo install cargo-deny)"),
     }
-    let mut programs = Vec::new();
-    report.step(runner, "build", || {
-        programs = suites::build(runner)?;
-        Ok(())
-    });
-    programs
+    let mut built = suites::Built::default();
+    report.step(runner, "build", || suites::build(runner).map(|all| built = all));
+    // Compiling told it: nothing is compiled only to be looked at.
+    report.step(runner, "lints", || built.refuse_warnings());
+    built.programs
 }
 
 /// The images and the clients that tests need, one after the other: both may ask apt-get for something.

@@ -33,6 +33,26 @@ pub(super) struct Program {
     path: PathBuf,
 }
 
+/// What compiling came to.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Built {
+    pub(super) programs: Vec<Program>,
+    /// How often rustc and clippy warned.
+    warnings: usize,
+}
+
+impl Built {
+    /// # Errors
+    ///
+    /// When there was a warning.
+    pub(super) fn refuse_warnings(&self) -> Result<()> {
+        match self.warnings {
+            0 => Ok(()),
+            warnings => bail!("{warnings} warnings: see \"build\""),
+        }
+    }
+}
+
 /// A line of `--message-format=json`: what of it is needed here.
 #[derive(Deserialize)]
 struct Message {
@@ -42,6 +62,16 @@ struct Message {
     target: Option<Target>,
     profile: Option<Profile>,
     executable: Option<PathBuf>,
+    message: Option<Diagnostic>,
+}
+
+/// What the compiler, or clippy, has to say.
+#[derive(Deserialize)]
+struct Diagnostic {
+    level: String,
+    rendered: Option<String>,
+    /// Where; nowhere in what only sums up.
+    spans: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -54,28 +84,43 @@ struct Profile {
     test: bool,
 }
 
-/// Builds all tests, and what they run.
+/// Builds all tests, and what they run, with clippy as the compiler of the workspace: it says what `cargo clippy` would
+/// say, which compiles everything a second time for that.
 ///
 /// # Errors
 ///
 /// When something does not compile.
-pub(super) fn build(runner: &Runner) -> Result<Vec<Program>> {
-    let built = tempfile::NamedTempFile::new().context("cannot make a file for what cargo says")?;
-    let said: File = built.reopen().context("cannot share a file with cargo")?;
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
-    runner.run(command.stdout(said))?;
-    let said = fs::read_to_string(built.path()).context("cannot read what cargo says")?;
-    let programs = programs(&said, &root())?;
-    println!("{} programs with tests", programs.len());
-    Ok(programs)
+pub(super) fn build(runner: &Runner) -> Result<Built> {
+    let file = tempfile::NamedTempFile::new().context("cannot make a file for what cargo says")?;
+    let said: File = file.reopen().context("cannot share a file with cargo")?;
+    let mut command = cargo_with_clippy();
+    command.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json"]);
+    let outcome = runner.run(command.stdout(said));
+    let said = fs::read_to_string(file.path()).context("cannot read what cargo says")?;
+    let (built, words) = understand(&said, &root())?;
+    print!("{words}");
+    println!("{} programs with tests", built.programs.len());
+    outcome.map(|()| built)
 }
 
-/// The programs that cargo tells of, by source.
-fn programs(messages: &str, root: &Path) -> Result<Vec<Program>> {
-    let mut programs = Vec::new();
+/// cargo with clippy in the place of rustc wherever it compiles the workspace itself. What is built in another way does
+/// not fit what this builds.
+fn cargo_with_clippy() -> Command {
+    let mut command = cargo();
+    let beside_cargo = PathBuf::from(command.get_program()).with_file_name("clippy-driver");
+    command.env("RUSTC_WORKSPACE_WRAPPER", beside_cargo);
+    command
+}
+
+/// What cargo tells of: the programs with tests, by source, and what the compiler said, to be read.
+fn understand(messages: &str, root: &Path) -> Result<(Built, String)> {
+    let (mut programs, mut warnings, mut words) = (Vec::new(), 0, String::new());
     for line in messages.lines() {
         let message: Message = serde_json::from_str(line).context("cargo's words are not understood")?;
+        if let Some(said) = message.message {
+            words.push_str(&said.rendered.unwrap_or_default());
+            warnings += usize::from(said.level == "warning" && !said.spans.is_empty());
+        }
         let is_test = message.profile.is_some_and(|profile| profile.test);
         let (Some(target), Some(path)) = (message.target, message.executable) else { continue };
         if message.reason != "compiler-artifact" || !is_test {
@@ -86,7 +131,7 @@ fn programs(messages: &str, root: &Path) -> Result<Vec<Program>> {
         programs.push(Program { source, folder, path });
     }
     programs.sort_by(|one, other| one.source.cmp(&other.source));
-    Ok(programs)
+    Ok((Built { programs, warnings }, words))
 }
 
 /// Runs all of them, whatever becomes of some, and then what documentation shows.
@@ -137,7 +182,7 @@ fn compute(runner: &Runner, surroundings: &Surroundings, programs: &[&Program]) 
         command.args(["-n", NICE]).arg(&program.path).current_dir(&program.folder);
         one(&program.source, surroundings.of(&mut command));
     }
-    let mut documentation = cargo();
+    let mut documentation = cargo_with_clippy();
     documentation.args(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]);
     one("what documentation shows", surroundings.of(&mut documentation));
     failed
@@ -187,6 +232,9 @@ mod tests {
             line("compiler-artifact", "src/lib.rs", false, "null"),
             line("compiler-artifact", "src/main.rs", false, r#""/w/target/debug/store""#),
             r#"{"reason":"build-script-executed","package_id":"y","out_dir":"/w/target"}"#.to_owned(),
+            r#"{"reason":"compiler-message","message":{"level":"warning","rendered":"warning: odd\n","spans":[{}]}}"#.to_owned(),
+            r#"{"reason":"compiler-message","message":{"level":"warning","rendered":"1 warning emitted\n","spans":[]}}"#
+                .to_owned(),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
         ];
         let program = |source: &str, path: &str| Program {
@@ -194,13 +242,16 @@ mod tests {
             folder: PathBuf::from("/w/crates/store"),
             path: PathBuf::from(path),
         };
+        let (built, words) = understand(&said.join("\n"), Path::new("/w")).unwrap();
         assert_eq!(
-            programs(&said.join("\n"), Path::new("/w")).unwrap(),
+            built.programs,
             [
                 program("crates/store/src/lib.rs", "/w/target/debug/deps/store-2"),
                 program("crates/store/tests/contract.rs", "/w/target/debug/deps/contract-1"),
             ]
         );
-        assert!(programs("warning: words", Path::new("/w")).is_err());
+        assert_eq!((built.warnings, words.as_str()), (1, "warning: odd\n1 warning emitted\n"));
+        assert!(built.refuse_warnings().is_err() && Built::default().refuse_warnings().is_ok());
+        assert!(understand("warning: words", Path::new("/w")).is_err());
     }
 }
