@@ -20,7 +20,7 @@ use crate::host::Host;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Deleted volumes rest in the trash for this long.
-const KEEP_TRASH: Duration = Duration::from_secs(24 * 60 * 60);
+pub const KEEP_TRASH: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the trash is looked at.
 const TRASH_ROUND: Duration = Duration::from_secs(60 * 60);
 
@@ -133,13 +133,16 @@ async fn make_folder(
     claim: &ObjectRef,
     volume: &PersistentVolume,
 ) -> Result<PathBuf, String> {
-    let capacity = volume.spec.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage"));
+    let wanted = volume.spec.clone().unwrap_or_default();
+    let capacity = wanted.capacity.as_ref().and_then(|capacity| capacity.get("storage"));
     let bytes = capacity.and_then(|q| Quantity::parse(&q.0).ok()).map_or(0, Quantity::value);
     let spec = VolumeSpec {
         name: volume.metadata.name.clone().unwrap_or_default(),
         capacity_bytes: u64::try_from(bytes).unwrap_or(0),
         namespace: claim.namespace.clone(),
         claim: claim.name.clone(),
+        storage_class: wanted.storage_class_name.unwrap_or_default(),
+        access_modes: wanted.access_modes.unwrap_or_default(),
     };
     let volumes = Arc::clone(&host.volumes);
     let made = blocking(move || volumes.provision(&spec)).await;

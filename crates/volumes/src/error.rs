@@ -47,6 +47,20 @@ pub enum VolumeError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// Nothing to bring back.
+    #[error("there is no volume {name} in the trash: `stead volume ls` lists what is there")]
+    NotInTrash {
+        /// The volume.
+        name: String,
+    },
+    /// A volume that was made meanwhile is in the way.
+    #[error(
+        "there is a volume {name} already: what is in the trash under that name can come back once it is gone"
+    )]
+    NameTaken {
+        /// The volume.
+        name: String,
+    },
     /// Something is mounted where nothing but the pod's own files should be; it was left alone.
     #[error("{} is a mount, which is not removed: unmount it", path.display())]
     Mounted {

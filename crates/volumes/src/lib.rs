@@ -19,24 +19,31 @@
 //!     capacity_bytes: 1 << 20,
 //!     namespace: "default".into(),
 //!     claim: "data-postgres-0".into(),
+//!     ..VolumeSpec::default()
 //! })?;
 //! std::fs::write(data.join("hello"), "world")?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod about;
 mod empty_dir;
 mod error;
+mod files;
 mod fs_group;
 mod mounts;
 mod persistent;
 mod projected;
 mod teardown;
+mod trash;
 mod tree;
+mod usage;
 
+pub use about::VolumeSpec;
 pub use empty_dir::{EmptyDir, Medium, set_up_empty_dir};
 pub use error::VolumeError;
 pub use fs_group::{FsGroupChangePolicy, apply_fs_group};
-pub use persistent::{Space, Volume, VolumeSpec, Volumes};
+pub use persistent::{Space, Volume, Volumes};
 pub use projected::{ProjectedFile, set_up_projected, write_projected};
 pub use teardown::{tear_down, unmount_below};
+pub use trash::Trashed;

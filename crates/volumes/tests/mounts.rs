@@ -43,6 +43,7 @@ fn persistent(dir: &Path) -> std::path::PathBuf {
             capacity_bytes: 1,
             namespace: "default".into(),
             claim: "data-db-0".into(),
+            ..VolumeSpec::default()
         })
         .unwrap();
     fs::write(data.join("row"), "precious").unwrap();

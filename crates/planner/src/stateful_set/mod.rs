@@ -113,7 +113,7 @@ impl Planner for StatefulSetPlanner {
 }
 
 /// The sets whose claims have names like this one.
-fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
+pub(crate) fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
     let concerns = |set: &StatefulSet| {
         storage::claim_templates(set).iter().any(|template| {
             let rest = claim.strip_prefix(name(&template.metadata)).and_then(|rest| rest.strip_prefix('-'));

@@ -4,7 +4,9 @@
 //! Keys with a namespace are claims, keys without are volumes. A claim and its volume are bound in one plan,
 //! the volume's side first. Deleting data is not done here: see [`provisioner`].
 
+pub mod adoption;
 mod claim;
+pub mod inventory;
 pub(crate) mod matching;
 pub(crate) mod protection;
 pub mod provisioner;

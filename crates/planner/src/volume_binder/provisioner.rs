@@ -12,6 +12,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::adoption::ADOPTED;
 use super::matching::{best_volume, class_name, is_bound, requested, volume_name};
 use super::protection;
 use crate::objects::{annotation, is_terminating, label, name, uid};
@@ -123,31 +124,62 @@ fn new_volume(
 ) -> PersistentVolume {
     let volume_name = volume_name_for(claim);
     let spec = claim.spec.clone().unwrap_or_default();
+    let mut volume = local_volume(Making {
+        name: &volume_name,
+        path: format!("{volumes_dir}/{volume_name}"),
+        node,
+        capacity: BTreeMap::from([("storage".to_owned(), Quantity(requested(claim).to_string()))]),
+        access_modes: spec.access_modes.unwrap_or_default(),
+        claim: ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("PersistentVolumeClaim".to_owned()),
+            namespace: claim.metadata.namespace.clone(),
+            name: claim.metadata.name.clone(),
+            uid: claim.metadata.uid.clone(),
+            ..ObjectReference::default()
+        },
+        reclaim_policy: class.reclaim_policy.as_deref().unwrap_or("Delete"),
+        storage_class: class.metadata.name.clone(),
+    });
+    if let Some(spec) = volume.spec.as_mut() {
+        spec.mount_options.clone_from(&class.mount_options);
+    }
+    volume
+}
+
+/// What a local volume is made of.
+pub(super) struct Making<'a> {
+    pub(super) name: &'a str,
+    /// Where its data is.
+    pub(super) path: String,
+    /// Where it is.
+    pub(super) node: &'a Node,
+    pub(super) capacity: BTreeMap<String, Quantity>,
+    pub(super) access_modes: Vec<String>,
+    /// For whom.
+    pub(super) claim: ObjectReference,
+    pub(super) reclaim_policy: &'a str,
+    pub(super) storage_class: Option<String>,
+}
+
+/// A volume of this node that is this provisioner's.
+pub(super) fn local_volume(making: Making<'_>) -> PersistentVolume {
+    let node = making.node;
     let hostname = label(&node.metadata, HOSTNAME_LABEL).unwrap_or(name(&node.metadata));
     PersistentVolume {
         metadata: ObjectMeta {
-            name: Some(volume_name.clone()),
+            name: Some(making.name.to_owned()),
             annotations: Some(BTreeMap::from([(PROVISIONED_BY.to_owned(), PROVISIONER.to_owned())])),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeSpec {
-            access_modes: spec.access_modes,
-            capacity: Some(BTreeMap::from([("storage".to_owned(), Quantity(requested(claim).to_string()))])),
-            claim_ref: Some(ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("PersistentVolumeClaim".to_owned()),
-                namespace: claim.metadata.namespace.clone(),
-                name: claim.metadata.name.clone(),
-                uid: claim.metadata.uid.clone(),
-                ..ObjectReference::default()
-            }),
-            local: Some(LocalVolumeSource { fs_type: None, path: format!("{volumes_dir}/{volume_name}") }),
-            mount_options: class.mount_options.clone(),
+            access_modes: Some(making.access_modes),
+            capacity: Some(making.capacity),
+            claim_ref: Some(making.claim),
+            local: Some(LocalVolumeSource { fs_type: None, path: making.path }),
             node_affinity: Some(on_host(hostname)),
-            persistent_volume_reclaim_policy: Some(
-                class.reclaim_policy.clone().unwrap_or_else(|| "Delete".to_owned()),
-            ),
-            storage_class_name: class.metadata.name.clone(),
+            persistent_volume_reclaim_policy: Some(making.reclaim_policy.to_owned()),
+            storage_class_name: making.storage_class,
             volume_mode: Some("Filesystem".to_owned()),
             ..PersistentVolumeSpec::default()
         }),
@@ -194,6 +226,12 @@ fn may_be_deleted(world: &World, volume: &PersistentVolume, node: &Node) -> bool
         && claim_gone
         && !in_use
         && here
-        && name(&volume.metadata) == format!("pvc-{}", reference.uid.as_deref().unwrap_or_default())
+        && is_named_for(volume, reference)
         && !ns.is_empty()
+}
+
+/// Whether the volume's name is that of its claim's uid, or it was adopted under the name that it had.
+fn is_named_for(volume: &PersistentVolume, claim: &ObjectReference) -> bool {
+    name(&volume.metadata) == format!("pvc-{}", claim.uid.as_deref().unwrap_or_default())
+        || annotation(&volume.metadata, ADOPTED) == Some("true")
 }
