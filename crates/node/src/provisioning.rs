@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use apimachinery::quantity::Quantity;
 use k8s_openapi::api::core::v1::PersistentVolume;
+use planner::volume_binder::growth::{Growth, Work};
+use planner::volume_binder::parameters::Backing;
 use planner::volume_binder::provisioner::{self, VolumeAction};
 use planner::world::to_value;
 use planner::{Action, EventType, Object, ObjectRef};
 use tokio::sync::Notify;
-use volumes::VolumeSpec;
+use volumes::{FsType, VolumeSpec};
 
 use crate::host::Host;
 
@@ -60,6 +62,7 @@ async fn provision(host: &Arc<Host>, changed: &Notify) {
             let about = match &action {
                 VolumeAction::ProvisionVolume { claim, .. } => claim.clone(),
                 VolumeAction::DeleteVolume { volume, .. } => volume.clone(),
+                VolumeAction::Grow(growth) => growth.claim.clone(),
             };
             match act(host, action).await {
                 Ok(()) => {
@@ -124,7 +127,31 @@ async fn act(host: &Arc<Host>, action: VolumeAction) -> Result<(), Failure> {
                 _ => Ok(()),
             }
         }
+        VolumeAction::Grow(growth) => grow(host, growth).await,
     }
+}
+
+/// One step of a claim's growth: the disk first, then what is said of it.
+async fn grow(host: &Arc<Host>, growth: Growth) -> Result<(), Failure> {
+    let reason =
+        if growth.work == Work::FileSystem { "FileSystemResizeFailed" } else { "VolumeResizeFailed" };
+    let failed = |message: String| Failure { reason, message };
+    let (volumes, name, work) = (Arc::clone(&host.volumes), growth.volume.clone(), growth.work);
+    let grown = blocking(move || match work {
+        Work::Nothing => Ok(()),
+        Work::Volume { bytes } => volumes.grow(&name, bytes),
+        Work::FileSystem => volumes.grow_file_system(&name),
+    });
+    grown.await.map_err(|e| failed(format!("failed to grow volume {}: {e}", growth.volume)))?;
+    for action in &growth.then {
+        match host.provisioner.executor.act(action).await {
+            // Somebody has changed it meanwhile: the step is planned anew.
+            Err(error) if error.is_stale() => return Ok(()),
+            Err(error) => return Err(failed(error.to_string())),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the volume's folder; the message of a failure names what to do.
@@ -141,6 +168,12 @@ async fn make_folder(
         capacity_bytes: u64::try_from(bytes).unwrap_or(0),
         namespace: claim.namespace.clone(),
         claim: claim.name.clone(),
+        backing: match provisioner::backing(volume) {
+            Backing::Directory => volumes::Backing::Directory,
+            Backing::Image => volumes::Backing::Image,
+        },
+        fs_type: wanted.local.and_then(|local| FsType::of(&local.fs_type?)),
+        mount_options: wanted.mount_options.unwrap_or_default(),
         storage_class: wanted.storage_class_name.unwrap_or_default(),
         access_modes: wanted.access_modes.unwrap_or_default(),
     };

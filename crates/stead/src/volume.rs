@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use planner::volume_binder::adoption::Found;
-use volumes::{VolumeSpec, Volumes};
+use volumes::{Backing, VolumeSpec, Volumes};
 
 use crate::instance::Instance;
 use objects::Objects;
@@ -149,12 +149,15 @@ async fn adopt(instance: &Instance, volumes: &Volumes, objects: &Objects, spec: 
     volumes.reassign(spec)?;
     let found = Found {
         name: name.clone(),
-        path: volumes.path(name)?.display().to_string(),
+        path: volumes.place(name)?.display().to_string(),
         capacity_bytes: spec.capacity_bytes,
         namespace: spec.namespace.clone(),
         claim: spec.claim.clone(),
         storage_class: spec.storage_class.clone(),
         access_modes: spec.access_modes.clone(),
+        is_image: spec.backing == Backing::Image,
+        fs_type: spec.fs_type.map(|fs_type| fs_type.name().to_owned()),
+        mount_options: spec.mount_options.clone(),
     };
     objects.create_volume(&found, node).await?;
     println!("persistentvolume/{name} is made and kept for claim {claim}");

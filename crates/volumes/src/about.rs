@@ -10,6 +10,43 @@ use crate::error::VolumeError;
 
 const ABOUT: &str = "volume.json";
 
+/// What a volume is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Backing {
+    /// A folder of the host's file system. Nothing keeps what is in it to its capacity.
+    #[default]
+    Directory,
+    /// A file that is allocated in full, with a file system in it or as a block device.
+    Image,
+}
+
+/// A file system in an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FsType {
+    /// ext4.
+    #[default]
+    Ext4,
+    /// XFS.
+    Xfs,
+}
+
+impl FsType {
+    /// The file system of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Ext4, Self::Xfs].into_iter().find(|known| known.name() == name)
+    }
+
+    /// As mount(2) calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+}
+
 /// A volume to be, and what is written down about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +65,22 @@ pub struct VolumeSpec {
     /// The claim's access modes.
     #[serde(default)]
     pub access_modes: Vec<String>,
+    /// What it is made of.
+    #[serde(default)]
+    pub backing: Backing,
+    /// The file system in an image; none in a block device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fs_type: Option<FsType>,
+    /// With what the file system in an image is mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mount_options: Vec<String>,
+}
+
+impl VolumeSpec {
+    /// Whether it is a block device.
+    pub fn is_device(&self) -> bool {
+        self.backing == Backing::Image && self.fs_type.is_none()
+    }
 }
 
 /// What is written down in the volume's folder, if it can be read.

@@ -1,15 +1,16 @@
-//! Persistent volumes: `<dir>/<name>/data`, with `volume.json` beside it that says whose it is.
+//! Persistent volumes: `<dir>/<name>/data`, or an [`image`], with `volume.json` beside it that says whose it is.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use crate::about::{self, VolumeSpec};
+use crate::about::{self, Backing, VolumeSpec};
 use crate::error::VolumeError;
 use crate::files::{entries, make_dir, set_mode, sync};
 use crate::trash::Trashed;
-use crate::usage;
+use crate::{image, usage};
 
 /// The folder of a volume's data, in the volume's folder.
 pub(crate) const DATA: &str = "data";
@@ -40,6 +41,8 @@ pub struct Space {
 #[derive(Clone, Debug)]
 pub struct Volumes {
     pub(crate) dir: PathBuf,
+    /// Held by whoever gives an image its device or takes it away.
+    pub(crate) attaching: Arc<Mutex<()>>,
 }
 
 impl Volumes {
@@ -52,28 +55,18 @@ impl Volumes {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(VolumeError::io("make", dir))?;
         set_mode(dir, 0o700)?;
         let dir = dir.canonicalize().map_err(VolumeError::io("look at", dir))?;
-        Ok(Volumes { dir })
+        Ok(Volumes { dir, attaching: Arc::default() })
     }
 
-    /// Makes the volume and answers with the folder for its data, once that would survive a power cut. A
-    /// volume that is there already is kept as it is; only what is written down about it is brought up to
-    /// date.
+    /// Makes the volume and answers with where its data is, once that would survive a power cut. A volume that is
+    /// there already is kept as it is; only what is written down about it is brought up to date.
     ///
     /// # Errors
     ///
-    /// When the name is not one, the capacity exceeds the whole file system, the volume was made for another
-    /// claim, or the file system refuses.
+    /// When the name is not one, there is no room, the volume was made for another claim, or the machine refuses:
+    /// then nothing stays of a volume that was not there before.
     pub fn provision(&self, spec: &VolumeSpec) -> Result<PathBuf, VolumeError> {
         let folder = self.folder(&spec.name)?;
-        let space = self.space()?;
-        if spec.capacity_bytes > space.total {
-            return Err(VolumeError::TooLarge {
-                name: spec.name.clone(),
-                capacity: spec.capacity_bytes,
-                total: space.total,
-                path: self.dir.clone(),
-            });
-        }
         let before = about::read(&folder);
         if let Some(before) = &before
             && (&before.namespace, &before.claim) != (&spec.namespace, &spec.claim)
@@ -84,27 +77,58 @@ impl Volumes {
                 claim: format!("{}/{}", spec.namespace, spec.claim),
             });
         }
-        make_dir(&folder, 0o700)?;
-        if before.as_ref() != Some(spec) {
-            about::write(&folder, spec)?;
+        self.check_total(&spec.name, spec.capacity_bytes)?;
+        let is_new = make_dir(&folder, 0o700)?;
+        let made = self.make(&folder, before.as_ref(), spec);
+        if made.is_err() && is_new {
+            image::remove_unfinished(&folder);
         }
-        let data = folder.join(DATA);
-        if make_dir(&data, 0o700)? {
-            set_mode(&data, 0o777)?;
+        made
+    }
+
+    fn make(
+        &self,
+        folder: &Path,
+        before: Option<&VolumeSpec>,
+        spec: &VolumeSpec,
+    ) -> Result<PathBuf, VolumeError> {
+        if before != Some(spec) {
+            about::write(folder, spec)?;
         }
-        for made in [&data, &folder, &self.dir] {
-            sync(made)?;
-        }
+        let data = match spec.backing {
+            Backing::Directory => {
+                let data = folder.join(DATA);
+                if make_dir(&data, 0o700)? {
+                    set_mode(&data, 0o777)?;
+                }
+                sync(&data)?;
+                data
+            }
+            Backing::Image => {
+                self.make_image(folder, spec)?;
+                if spec.is_device() { folder.join(image::IMAGE) } else { self.open_image(folder, spec)? }
+            }
+        };
+        sync(folder)?;
+        sync(&self.dir)?;
         Ok(data)
     }
 
-    /// Where the volume's data is.
+    /// Where the volume's data is: an image is mounted for that.
     ///
     /// # Errors
     ///
-    /// When there is no such volume: it is never made by looking for it.
+    /// When there is no such volume: it is never made by looking for it. When it is a block device
+    /// ([`Volumes::device`]), or its file system cannot be mounted.
     pub fn path(&self, name: &str) -> Result<PathBuf, VolumeError> {
-        let path = self.folder(name)?.join(DATA);
+        let folder = self.folder(name)?;
+        if let Some(spec) = about::read(&folder).filter(|spec| spec.backing == Backing::Image) {
+            if spec.is_device() || !folder.join(image::IMAGE).is_file() {
+                return Err(VolumeError::Missing { name: name.to_owned(), path: folder.join(DATA) });
+            }
+            return self.open_image(&folder, &spec);
+        }
+        let path = folder.join(DATA);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Ok(path),
             Ok(_) => Err(VolumeError::Missing { name: name.to_owned(), path }),
@@ -113,6 +137,18 @@ impl Volumes {
             }
             Err(error) => Err(VolumeError::io("look at", &path)(error)),
         }
+    }
+
+    /// Where the volume's data is: the folder, or the image of a block device, for its object to say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Volumes::path`].
+    pub fn place(&self, name: &str) -> Result<PathBuf, VolumeError> {
+        let folder = self.folder(name)?;
+        let image = folder.join(image::IMAGE);
+        let is_device = about::read(&folder).is_some_and(|spec| spec.is_device());
+        if is_device && image.is_file() { Ok(image) } else { self.path(name) }
     }
 
     /// All volumes, by name.
@@ -133,18 +169,23 @@ impl Volumes {
         Ok(volumes)
     }
 
-    /// The bytes that the volume's data takes on disk, if that can be seen.
+    /// The bytes that are used in the volume, if that can be seen: of an image only while it is mounted, and of a
+    /// block device never.
     ///
     /// # Errors
     ///
     /// When the name is not one.
     pub fn used(&self, name: &str) -> Result<Option<u64>, VolumeError> {
-        Ok(Some(usage::of_tree(&self.folder(name)?.join(DATA))))
+        let folder = self.folder(name)?;
+        if folder.join(image::IMAGE).exists() {
+            return Ok(self.used_in_image(&folder));
+        }
+        Ok(Some(usage::of_tree(&folder.join(DATA))))
     }
 
-    /// The same of a volume in the trash.
-    pub fn used_in_trash(&self, trashed: &Trashed) -> Option<u64> {
-        Some(usage::of_tree(&trashed.folder.join(DATA)))
+    /// The bytes that a volume in the trash takes on disk.
+    pub fn used_in_trash(&self, trashed: &Trashed) -> u64 {
+        usage::of_tree(&trashed.folder)
     }
 
     /// Writes down anew whose the volume is: one that nobody's objects know is adopted by a claim.
@@ -159,6 +200,15 @@ impl Volumes {
         }
         about::write(&folder, spec)?;
         sync(&folder)
+    }
+
+    /// Whether the file system could ever hold so much.
+    pub(crate) fn check_total(&self, name: &str, capacity: u64) -> Result<(), VolumeError> {
+        let total = self.space()?.total;
+        if capacity <= total {
+            return Ok(());
+        }
+        Err(VolumeError::TooLarge { name: name.to_owned(), capacity, total, path: self.dir.clone() })
     }
 
     /// The room there is.

@@ -43,9 +43,10 @@ impl Volumes {
     ///
     /// # Errors
     ///
-    /// When the name is not one, or the file system refuses.
+    /// When the name is not one, somebody still uses what is mounted of it, or the file system refuses.
     pub fn delete(&self, name: &str, now: SystemTime) -> Result<bool, VolumeError> {
         let folder = self.folder(name)?;
+        self.close_image(name, &folder)?;
         let trash = self.trash_dir();
         make_dir(&trash, 0o700)?;
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

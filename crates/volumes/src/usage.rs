@@ -32,6 +32,12 @@ pub(crate) fn of_tree(folder: &Path) -> u64 {
     bytes
 }
 
+/// The bytes that are used of a file system that is mounted here.
+pub(crate) fn of_file_system(mount: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(mount).ok()?;
+    Some((stat.f_blocks - stat.f_bfree) * stat.f_frsize)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

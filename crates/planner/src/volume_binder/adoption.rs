@@ -32,6 +32,12 @@ pub struct Found {
     pub storage_class: String,
     /// The access modes of its claim; none are taken for `ReadWriteOnce`.
     pub access_modes: Vec<String>,
+    /// Whether it is an image.
+    pub is_image: bool,
+    /// The file system in the image; an image without one is a block device.
+    pub fs_type: Option<String>,
+    /// With what that is mounted.
+    pub mount_options: Vec<String>,
 }
 
 impl Found {
@@ -66,6 +72,8 @@ impl Found {
             reclaim_policy: "Retain",
             storage_class: Some(self.storage_class.clone()).filter(|class| !class.is_empty()),
         });
+        let options = Some(self.mount_options.clone());
+        provisioner::describe(&mut volume, self.is_image, self.fs_type.clone(), options);
         let annotations = volume.metadata.annotations.get_or_insert_default();
         annotations.insert(ADOPTED.to_owned(), "true".to_owned());
         volume
@@ -88,6 +96,7 @@ impl Found {
                 // An empty name asks for no class; none at all would ask for the default one.
                 storage_class_name: Some(self.storage_class.clone()),
                 volume_name: Some(self.name.clone()),
+                volume_mode: (self.is_image && self.fs_type.is_none()).then(|| "Block".to_owned()),
                 ..PersistentVolumeClaimSpec::default()
             }),
             status: None,

@@ -1,12 +1,12 @@
 //! Who uses a volume: for lists of what is on a disk.
 
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 
 use super::matching::{is_reserved_for, volume_name};
 use super::protection;
-use crate::objects::{annotation, name, namespace};
+use super::provisioner::is_ours;
+use crate::objects::name;
 use crate::stateful_set::sets_of_claim;
-use crate::volume_binder::provisioner::{PROVISIONED_BY, PROVISIONER};
 use crate::world::World;
 
 /// What the API knows of a volume.
@@ -20,6 +20,11 @@ pub struct Use {
     pub set: Option<String>,
     /// The pods that mount the claim.
     pub pods: Vec<String>,
+}
+
+/// The pods that have a node and mount the claim.
+pub fn users<'w>(world: &'w World, namespace: &'w str, claim: &str) -> impl Iterator<Item = &'w Pod> {
+    protection::users(world, namespace, claim)
 }
 
 /// What the API knows of the volume of this name; `None` when it has no object.
@@ -46,7 +51,7 @@ pub fn use_of(world: &World, volume: &str) -> Option<Use> {
     Some(found)
 }
 
-fn is_of(volume: &PersistentVolume, claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim) -> bool {
+fn is_of(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     is_reserved_for(volume, claim) && volume_name(claim) == Some(name(&volume.metadata))
 }
 
@@ -58,9 +63,6 @@ pub fn other_volume_of<'w>(world: &'w World, ns: &str, claim: &str, volume: &str
 
 /// The volumes that stead's own node made and that the API knows.
 pub fn of_nodes(world: &World) -> impl Iterator<Item = &str> {
-    let ours = |volume: &&PersistentVolume| {
-        annotation(&volume.metadata, PROVISIONED_BY) == Some(PROVISIONER)
-            && namespace(&volume.metadata).is_empty()
-    };
-    world.volumes.iter().map(|volume| &**volume).filter(ours).map(|volume| name(&volume.metadata))
+    let all = world.volumes.iter().map(|volume| &**volume);
+    all.filter(|volume| is_ours(volume)).map(|volume| name(&volume.metadata))
 }

@@ -41,7 +41,7 @@ pub(super) fn user<'w>(world: &'w World, namespace: &'w str, claim: &str) -> Opt
 }
 
 /// All pods that count as [`user`].
-pub(super) fn users<'w>(world: &'w World, namespace: &'w str, claim: &str) -> impl Iterator<Item = &'w Pod> {
+pub(crate) fn users<'w>(world: &'w World, namespace: &'w str, claim: &str) -> impl Iterator<Item = &'w Pod> {
     let pods = world.pods.in_namespace(namespace).map(|pod| &**pod);
     pods.filter(move |pod| {
         node_name(pod).is_some()

@@ -13,7 +13,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::adoption::ADOPTED;
-use super::matching::{best_volume, class_name, is_bound, requested, volume_name};
+use super::growth::{self, Growth, is_growing};
+use super::matching::{best_volume, class_name, is_bound, requested, volume_name, volume_of};
+use super::parameters::{Backing, Parameters, unsupported};
 use super::protection;
 use crate::objects::{annotation, is_terminating, label, name, uid};
 use crate::plan::ObjectRef;
@@ -24,6 +26,8 @@ use crate::world::{World, object_ref};
 pub const PROVISIONER: &str = "stead.dev/local";
 /// The annotation with the name of a volume's provisioner.
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+/// The annotation with what a volume is made of, where it is no directory.
+pub const BACKING: &str = "stead.dev/backing";
 /// The label by which volumes find their node.
 const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
@@ -45,6 +49,8 @@ pub enum VolumeAction {
         /// Its directory.
         path: String,
     },
+    /// Take the next step of a claim's growth.
+    Grow(Growth),
 }
 
 /// What the node `node_name` has to do now. `volumes_dir` is where its volumes are, without a slash at the end.
@@ -61,7 +67,12 @@ pub fn plan(world: &World, node_name: &str, volumes_dir: &str) -> Vec<VolumeActi
             let path = volume.spec.as_ref()?.local.as_ref()?.path.clone();
             Some(VolumeAction::DeleteVolume { volume: object_ref(&**volume), path })
         });
-    provision.chain(delete).collect()
+    let here = |claim: &&PersistentVolumeClaim| {
+        is_growing(claim) && volume_of(world, claim).is_some_and(|volume| is_on(volume, node))
+    };
+    let growing = world.claims.iter().map(|claim| &**claim).filter(here);
+    let grow = growing.filter_map(|claim| growth::next(world, claim).map(VolumeAction::Grow));
+    provision.chain(delete).chain(grow).collect()
 }
 
 /// The name of the volume that is made for a claim.
@@ -69,24 +80,15 @@ pub fn volume_name_for(claim: &PersistentVolumeClaim) -> String {
     format!("pvc-{}", uid(&claim.metadata))
 }
 
-/// Why this provisioner makes no volume for the claim, if so.
-pub(super) fn unsupported(claim: &PersistentVolumeClaim) -> Option<String> {
-    let spec = claim.spec.as_ref()?;
-    if spec.volume_mode.as_deref() == Some("Block") {
-        return Some(format!(
-            "{PROVISIONER} makes directories, not block devices: set spec.volumeMode to Filesystem"
-        ));
-    }
-    let has_source = spec.data_source.is_some() || spec.data_source_ref.is_some();
-    has_source.then(|| format!("{PROVISIONER} cannot fill a volume from another one: remove spec.dataSource"))
-}
-
 /// Whether the claim needs a volume and this node is the one to make it.
 fn wants_volume_of(world: &World, claim: &PersistentVolumeClaim, node: &Node) -> bool {
     let Some(class) = class_name(claim).and_then(|class| world.storage_classes.get("", class)) else {
         return false;
     };
-    if class.provisioner != PROVISIONER || is_terminating(&claim.metadata) || unsupported(claim).is_some() {
+    if class.provisioner != PROVISIONER
+        || is_terminating(&claim.metadata)
+        || unsupported(claim, class).is_some()
+    {
         return false;
     }
     if is_bound(claim) || volume_name(claim).is_some() || uid(&claim.metadata).is_empty() {
@@ -126,6 +128,7 @@ fn new_volume(
     let spec = claim.spec.clone().unwrap_or_default();
     let mut volume = local_volume(Making {
         name: &volume_name,
+        // Where it is within that is the node's to say, once it has made it.
         path: format!("{volumes_dir}/{volume_name}"),
         node,
         capacity: BTreeMap::from([("storage".to_owned(), Quantity(requested(claim).to_string()))]),
@@ -141,10 +144,61 @@ fn new_volume(
         reclaim_policy: class.reclaim_policy.as_deref().unwrap_or("Delete"),
         storage_class: class.metadata.name.clone(),
     });
-    if let Some(spec) = volume.spec.as_mut() {
-        spec.mount_options.clone_from(&class.mount_options);
-    }
+    // A class whose parameters are wrong does not come so far.
+    let Parameters { backing, fs_type } = Parameters::of(class).unwrap_or_default();
+    let is_device = spec.volume_mode.as_deref() == Some("Block");
+    let is_image = backing == Backing::Image;
+    let fs_type = Some(fs_type).filter(|_| is_image && !is_device);
+    describe(&mut volume, is_image, fs_type, class.mount_options.clone());
     volume
+}
+
+/// Writes down what an image is: with a file system, or as a block device without one. A directory is what it is.
+pub(super) fn describe(
+    volume: &mut PersistentVolume,
+    is_image: bool,
+    fs_type: Option<String>,
+    mount_options: Option<Vec<String>>,
+) {
+    if !is_image {
+        return;
+    }
+    let annotations = volume.metadata.annotations.get_or_insert_default();
+    annotations.insert(BACKING.to_owned(), Backing::Image.to_string());
+    let Some(spec) = volume.spec.as_mut() else { return };
+    if fs_type.is_none() {
+        spec.volume_mode = Some("Block".to_owned());
+    } else {
+        spec.mount_options = mount_options.filter(|options| !options.is_empty());
+    }
+    if let Some(local) = spec.local.as_mut() {
+        local.fs_type = fs_type;
+    }
+}
+
+/// Whether this provisioner made the volume, or its node adopted it.
+pub fn is_ours(volume: &PersistentVolume) -> bool {
+    annotation(&volume.metadata, PROVISIONED_BY) == Some(PROVISIONER)
+}
+
+/// What a volume of this provisioner is made of.
+pub fn backing(volume: &PersistentVolume) -> Backing {
+    match annotation(&volume.metadata, BACKING) {
+        Some(backing) if backing == Backing::Image.as_str() => Backing::Image,
+        _ => Backing::Directory,
+    }
+}
+
+/// Whether the volume has a file system of its own that must learn of its growth.
+pub(super) fn has_file_system(volume: &PersistentVolume) -> bool {
+    let local = volume.spec.as_ref().and_then(|spec| spec.local.as_ref());
+    backing(volume) == Backing::Image && local.is_some_and(|local| local.fs_type.is_some())
+}
+
+/// Whether the volume is on this node.
+fn is_on(volume: &PersistentVolume, node: &Node) -> bool {
+    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
+    affinity.and_then(|affinity| affinity.required.as_ref()).is_some_and(|required| selects(required, node))
 }
 
 /// What a local volume is made of.
@@ -218,14 +272,12 @@ fn may_be_deleted(world: &World, volume: &PersistentVolume, node: &Node) -> bool
     let claim_gone = successor.is_none_or(|claim| claim.metadata.uid != reference.uid);
     // A pod may run on while its claim's name is held by nobody; under a new claim it uses a new volume.
     let in_use = successor.is_none() && protection::user(world, ns, claim_name).is_some();
-    let here =
-        spec.node_affinity.as_ref().and_then(|a| a.required.as_ref()).is_some_and(|r| selects(r, node));
     spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete")
-        && annotation(&volume.metadata, PROVISIONED_BY) == Some(PROVISIONER)
+        && is_ours(volume)
         && volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released")
         && claim_gone
         && !in_use
-        && here
+        && is_on(volume, node)
         && is_named_for(volume, reference)
         && !ns.is_empty()
 }

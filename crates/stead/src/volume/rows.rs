@@ -8,7 +8,7 @@ use apimachinery::quantity::Quantity;
 use planner::World;
 use planner::volume_binder::inventory::{self, Use};
 use serde_json::{Value, json};
-use volumes::{VolumeSpec, Volumes};
+use volumes::{Backing, VolumeSpec, Volumes};
 
 /// How to show volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,6 +43,8 @@ pub(super) struct Row {
     pods: Vec<String>,
     size: Option<u64>,
     used: Option<u64>,
+    /// `directory`, `ext4`, `xfs` or `block`.
+    backing: &'static str,
     state: State,
 }
 
@@ -55,8 +57,17 @@ impl Row {
             pods: Vec::new(),
             size: spec.map(|spec| spec.capacity_bytes),
             used,
+            backing: spec.map_or("-", backing),
             state,
         }
+    }
+}
+
+fn backing(spec: &VolumeSpec) -> &'static str {
+    match (spec.backing, spec.fs_type) {
+        (Backing::Directory, _) => "directory",
+        (Backing::Image, Some(fs_type)) => fs_type.name(),
+        (Backing::Image, None) => "block",
     }
 }
 
@@ -79,7 +90,7 @@ pub(super) fn rows(volumes: &Volumes, world: Option<&World>) -> Result<Vec<Row>>
     }
     for trashed in volumes.trash()? {
         let used = volumes.used_in_trash(&trashed);
-        rows.push(Row::new(&trashed.name, trashed.spec.as_ref(), used, State::InTrash(trashed.since)));
+        rows.push(Row::new(&trashed.name, trashed.spec.as_ref(), Some(used), State::InTrash(trashed.since)));
     }
     if let Some(world) = world {
         let missing = inventory::of_nodes(world).filter(|name| !on_disk.iter().any(|v| v.name == *name));
@@ -113,7 +124,7 @@ fn value(row: &Row) -> Value {
     };
     json!({
         "name": row.name, "claim": row.claim, "set": row.set, "pods": row.pods, "size": row.size,
-        "used": row.used, "state": word(&row.state), "deleted": deleted,
+        "used": row.used, "backing": row.backing, "state": word(&row.state), "deleted": deleted,
     })
 }
 
@@ -142,10 +153,11 @@ fn table(rows: &[Row], now: SystemTime) -> String {
             or_dash(&row.pods.join(",")),
             bytes(row.size),
             bytes(row.used),
+            row.backing.to_owned(),
             state,
         ]
     });
-    let head = ["NAME", "CLAIM", "SET", "POD", "SIZE", "USED", "STATE"].map(str::to_owned);
+    let head = ["NAME", "CLAIM", "SET", "POD", "SIZE", "USED", "BACKING", "STATE"].map(str::to_owned);
     let lines: Vec<_> = std::iter::once(head).chain(lines).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
@@ -216,6 +228,7 @@ mod tests {
             pods: vec!["db-0".to_owned()],
             size: Some(10 << 30),
             used: Some(1_500_000),
+            backing: "ext4",
             state,
         }
     }
@@ -230,11 +243,11 @@ mod tests {
             Row { used: None, ..row("pvc-d", State::Missing) },
         ];
         insta::assert_snapshot!(show(&rows, None, now), @r"
-        NAME    CLAIM               SET   POD    SIZE   USED    STATE
-        pvc-a   default/data-db-0   db    db-0   10Gi   1.4Mi   Bound
-        pvc-b   default/data-db-0   db    db-0   10Gi   1.4Mi   InTrash (23 h left)
-        pvc-c   default/data-db-0   -     -      -      1.4Mi   Found
-        pvc-d   default/data-db-0   db    db-0   10Gi   -       Missing
+        NAME    CLAIM               SET   POD    SIZE   USED    BACKING   STATE
+        pvc-a   default/data-db-0   db    db-0   10Gi   1.4Mi   ext4      Bound
+        pvc-b   default/data-db-0   db    db-0   10Gi   1.4Mi   ext4      InTrash (23 h left)
+        pvc-c   default/data-db-0   -     -      -      1.4Mi   ext4      Found
+        pvc-d   default/data-db-0   db    db-0   10Gi   -       ext4      Missing
 
         pvc-b is deleted: `stead volume undelete pvc-b` brings it back
         pvc-c has no PersistentVolume: `stead volume adopt pvc-c` gives it back to its claim

@@ -1,5 +1,7 @@
 //! Claims: when they are bound, what keeps them, and what becomes of their data.
 
+
+mod images;
 mod trash;
 
 use std::path::Path;
