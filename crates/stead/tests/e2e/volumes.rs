@@ -1,6 +1,6 @@
 //! Claims: when they are bound, what keeps them, and what becomes of their data.
 
-
+mod growth;
 mod images;
 mod trash;
 
