@@ -37,7 +37,8 @@ impl Instance {
         Flock::lock(lock, FlockArg::LockSharedNonblock).is_err()
     }
 
-    /// All that is there besides files: stead itself, processes, cgroups, mounts, links, sockets. A line each.
+    /// All that is there besides files: stead itself, processes, cgroups, mounts, loop devices, links, sockets. A line
+    /// each.
     pub(crate) fn traces(&self) -> Result<Vec<String>> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read mountinfo")?;
         let mut traces = Vec::new();
@@ -51,6 +52,7 @@ impl Instance {
             }
         }
         traces.extend(mounts_below(&mounts, &self.dir).map(|path| format!("mount {path}")));
+        traces.extend(loops_below(&self.dir).map(|device| format!("loop device {device}")));
         for link in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
             let link = link.file_name().to_string_lossy().into_owned();
             let tag = &self.id[..6];
@@ -94,6 +96,15 @@ fn cgroup_mounts(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
 pub(crate) fn mounts_below<'a>(mountinfo: &'a str, dir: &'a Path) -> impl Iterator<Item = String> {
     let below = mount_points(mountinfo).filter(move |(mount, _)| Path::new(mount).starts_with(dir));
     below.map(|(mount, _)| mount)
+}
+
+/// The loop devices whose files are in a folder, or were when they were deleted.
+fn loops_below(dir: &Path) -> impl Iterator<Item = String> {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    disks.filter_map(move |disk| {
+        let file = fs::read_to_string(disk.path().join("loop/backing_file")).ok()?;
+        Path::new(file.trim()).starts_with(dir).then(|| disk.file_name().to_string_lossy().into_owned())
+    })
 }
 
 fn processes(cgroup: &Path) -> impl Iterator<Item = i32> {

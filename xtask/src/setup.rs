@@ -38,6 +38,13 @@ pub(crate) const BUSYBOX: Need = Need {
 pub(crate) const IPROUTE2: Need =
     Need { program: "ip", packages: &["iproute2"], why: "tests of the network look at it with ip" };
 
+/// For tests of volumes with a file system of their own.
+pub(crate) const MKFS_EXT4: Need =
+    Need { program: "mkfs.ext4", packages: &["e2fsprogs"], why: "tests make volumes with ext4" };
+/// The same, of the other file system.
+pub(crate) const MKFS_XFS: Need =
+    Need { program: "mkfs.xfs", packages: &["xfsprogs"], why: "tests make volumes with XFS" };
+
 /// Containers, mounts and apt-get are root's.
 pub(crate) fn need_root(command: &str) -> Result<()> {
     if nix::unistd::geteuid().is_root() {

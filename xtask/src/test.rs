@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use crate::setup::{self, BUSYBOX, C_COMPILER, IPROUTE2, MMDEBSTRAP};
+use crate::setup::{self, BUSYBOX, C_COMPILER, IPROUTE2, MKFS_EXT4, MKFS_XFS, MMDEBSTRAP};
 use crate::shell::{self, Runner};
 use crate::sweep::{self, TEST_ROOT};
 use crate::{cargo, demo, root, tidy};
@@ -24,7 +24,7 @@ pub(crate) fn run() -> Result<()> {
     let places = Places::new()?;
     report.step(&runner, "setup", || {
         setup::ensure_components()?;
-        setup::ensure(&[C_COMPILER, MMDEBSTRAP, BUSYBOX, IPROUTE2])
+        setup::ensure(&[C_COMPILER, MMDEBSTRAP, BUSYBOX, IPROUTE2, MKFS_EXT4, MKFS_XFS])
     });
     let programs = thread::scope(|scope| {
         // What waits for the network and the disk goes on while the compiler has the processor.

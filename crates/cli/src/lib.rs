@@ -78,6 +78,16 @@ fn ask(command: Command, connection: &Connection) -> Result<(), Error> {
     result
 }
 
+/// A client for whoever has the program's own work to do with objects.
+///
+/// # Errors
+/// When the kubeconfig cannot be used.
+pub async fn client(kubeconfig: &Path) -> anyhow::Result<kube::Client> {
+    let session =
+        Connection::from_kubeconfig(kubeconfig).open(Out::new(io::sink()), Out::new(io::stderr())).await?;
+    Ok(session.api.client().clone())
+}
+
 /// Applies manifests (files, folders, `-` for stdin) as `apply -f` does; says on stderr what became of each object.
 ///
 /// # Errors

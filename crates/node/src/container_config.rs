@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use planner::pod_actions::ContainerId;
-use runtime::{ContainerConfig, Mount, Resources, Security};
+use runtime::{ContainerConfig, Device, Mount, Resources, Security};
 
 use crate::env::expand;
 
@@ -52,6 +52,7 @@ pub(crate) struct Parts<'a> {
     /// The container's own environment, after the image's.
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
     pub(crate) security: Security,
     pub(crate) resources: Resources,
     /// The runtime's id of the container whose processes it sees, and which see it.
@@ -109,6 +110,7 @@ pub(crate) fn container_config(parts: Parts<'_>) -> Result<ContainerConfig, Stri
         env: environment(pod, container, &image.env, &parts.env),
         cwd,
         mounts: parts.mounts,
+        devices: parts.devices,
         security: parts.security,
         resources: parts.resources,
         log_path: parts.log_path,
@@ -163,6 +165,7 @@ mod tests {
             image,
             env: vec![("A".into(), "x".into())],
             mounts: Vec::new(),
+            devices: Vec::new(),
             security: crate::security::security(
                 &pod,
                 &pod.spec.as_ref().unwrap().containers[0],

@@ -44,6 +44,7 @@ use planner::pod_actions::{ContainerId, Record, RecordState};
 pub use exec::{Exec, Input, Output, Streams};
 pub use host::{Config, Parts};
 pub use logs::{LogQuery, LogStream};
+pub use provisioning::KEEP_TRASH;
 pub use worker::{stop_signal, termination_grace_period};
 
 use crate::host::Host;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use planner::pod_actions::ContainerId;
-use runtime::Mount;
+use runtime::{Device, Mount};
 use volumes::{EmptyDir, FsGroupChangePolicy, Medium, ProjectedFile, VolumeError};
 
 use crate::etc_files;
@@ -66,6 +66,8 @@ pub(crate) struct PodMount {
     pub(crate) path: PathBuf,
     /// No container may write it: what the node keeps current is not theirs.
     pub(crate) read_only: bool,
+    /// It is a block device, for `volumeDevices`.
+    pub(crate) is_device: bool,
 }
 
 /// Makes all volumes of the pod; doing it again changes nothing. `in_use`: its containers ran before, and
@@ -120,7 +122,15 @@ fn set_up_all(
                 check_host_path(&name, &path, &kind)?;
                 (path, false)
             }
-            Source::Claim { volume, path, read_only } => {
+            Source::Claim { volume, path, read_only, is_device: true } => {
+                let path = match path {
+                    Some(path) => path,
+                    None => host.volumes.device(&volume).map_err(disk)?,
+                };
+                mounts.insert(name, PodMount { path, read_only, is_device: true });
+                continue;
+            }
+            Source::Claim { volume, path, read_only, is_device: false } => {
                 let path = match path {
                     Some(path) => path,
                     None => host.volumes.path(&volume).map_err(disk)?,
@@ -131,7 +141,7 @@ fn set_up_all(
                 (path, read_only)
             }
         };
-        mounts.insert(name, PodMount { path, read_only });
+        mounts.insert(name, PodMount { path, read_only, is_device: false });
     }
     Ok(mounts)
 }
@@ -314,6 +324,12 @@ pub(crate) fn container_mounts(
         let volume = volumes.get(&mount.name).ok_or_else(|| {
             format!("container {} mounts {:?}, which is no volume", container.name, mount.name)
         })?;
+        if volume.is_device {
+            return Err(format!(
+                "volume {} has volumeMode Block, but is specified in volumeMounts",
+                mount.name
+            ));
+        }
         let source = match sub_path::of(mount, env)? {
             None => volume.path.clone(),
             Some(part) => {
@@ -334,6 +350,25 @@ pub(crate) fn container_mounts(
         })
     });
     mounts.collect()
+}
+
+/// The block devices that the container asks for.
+pub(crate) fn container_devices(container: &Container, volumes: &PodMounts) -> Result<Vec<Device>, String> {
+    let asked = container.volume_devices.iter().flatten();
+    let devices = asked.map(|device| {
+        let volume = volumes.get(&device.name).ok_or_else(|| {
+            format!("container {} uses device {:?}, which is no volume", container.name, device.name)
+        })?;
+        if !volume.is_device {
+            return Err(format!(
+                "volume {} has volumeMode Filesystem, but is specified in volumeDevices",
+                device.name
+            ));
+        }
+        let destination = PathBuf::from(&device.device_path);
+        Ok(Device { source: volume.path.clone(), destination, read_only: volume.read_only })
+    });
+    devices.collect()
 }
 
 /// Where a run's log is.

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use apimachinery::quantity::Quantity;
 use k8s_openapi::api::core::v1::PersistentVolume;
+use planner::volume_binder::growth::{Growth, Work};
+use planner::volume_binder::parameters::Backing;
 use planner::volume_binder::provisioner::{self, VolumeAction};
 use planner::world::to_value;
 use planner::{Action, EventType, Object, ObjectRef};
 use tokio::sync::Notify;
-use volumes::VolumeSpec;
+use volumes::{FsType, VolumeSpec};
 
 use crate::host::Host;
 
@@ -20,7 +22,7 @@ use crate::host::Host;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Deleted volumes rest in the trash for this long.
-const KEEP_TRASH: Duration = Duration::from_secs(24 * 60 * 60);
+pub const KEEP_TRASH: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the trash is looked at.
 const TRASH_ROUND: Duration = Duration::from_secs(60 * 60);
 
@@ -60,6 +62,7 @@ async fn provision(host: &Arc<Host>, changed: &Notify) {
             let about = match &action {
                 VolumeAction::ProvisionVolume { claim, .. } => claim.clone(),
                 VolumeAction::DeleteVolume { volume, .. } => volume.clone(),
+                VolumeAction::Grow(growth) => growth.claim.clone(),
             };
             match act(host, action).await {
                 Ok(()) => {
@@ -124,7 +127,31 @@ async fn act(host: &Arc<Host>, action: VolumeAction) -> Result<(), Failure> {
                 _ => Ok(()),
             }
         }
+        VolumeAction::Grow(growth) => grow(host, growth).await,
     }
+}
+
+/// One step of a claim's growth: the disk first, then what is said of it.
+async fn grow(host: &Arc<Host>, growth: Growth) -> Result<(), Failure> {
+    let reason =
+        if growth.work == Work::FileSystem { "FileSystemResizeFailed" } else { "VolumeResizeFailed" };
+    let failed = |message: String| Failure { reason, message };
+    let (volumes, name, work) = (Arc::clone(&host.volumes), growth.volume.clone(), growth.work);
+    let grown = blocking(move || match work {
+        Work::Nothing => Ok(()),
+        Work::Volume { bytes } => volumes.grow(&name, bytes),
+        Work::FileSystem => volumes.grow_file_system(&name),
+    });
+    grown.await.map_err(|e| failed(format!("failed to grow volume {}: {e}", growth.volume)))?;
+    for action in &growth.then {
+        match host.provisioner.executor.act(action).await {
+            // Somebody has changed it meanwhile: the step is planned anew.
+            Err(error) if error.is_stale() => return Ok(()),
+            Err(error) => return Err(failed(error.to_string())),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the volume's folder; the message of a failure names what to do.
@@ -133,13 +160,22 @@ async fn make_folder(
     claim: &ObjectRef,
     volume: &PersistentVolume,
 ) -> Result<PathBuf, String> {
-    let capacity = volume.spec.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage"));
+    let wanted = volume.spec.clone().unwrap_or_default();
+    let capacity = wanted.capacity.as_ref().and_then(|capacity| capacity.get("storage"));
     let bytes = capacity.and_then(|q| Quantity::parse(&q.0).ok()).map_or(0, Quantity::value);
     let spec = VolumeSpec {
         name: volume.metadata.name.clone().unwrap_or_default(),
         capacity_bytes: u64::try_from(bytes).unwrap_or(0),
         namespace: claim.namespace.clone(),
         claim: claim.name.clone(),
+        backing: match provisioner::backing(volume) {
+            Backing::Directory => volumes::Backing::Directory,
+            Backing::Image => volumes::Backing::Image,
+        },
+        fs_type: wanted.local.and_then(|local| FsType::of(&local.fs_type?)),
+        mount_options: wanted.mount_options.unwrap_or_default(),
+        storage_class: wanted.storage_class_name.unwrap_or_default(),
+        access_modes: wanted.access_modes.unwrap_or_default(),
     };
     let volumes = Arc::clone(&host.volumes);
     let made = blocking(move || volumes.provision(&spec)).await;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, PersistentVolume, Pod, SecretVolumeSource,
-    ServiceAccountTokenProjection, Volume, VolumeProjection,
+    ConfigMapVolumeSource, DownwardAPIVolumeFile, KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod,
+    SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 use planner::World;
-use planner::volume_binder::provisioner::{PROVISIONED_BY, PROVISIONER};
+use planner::volume_binder::provisioner::is_ours;
 
 use crate::downward;
 use crate::env::Surroundings;
@@ -54,6 +54,8 @@ pub(crate) enum Source {
         path: Option<PathBuf>,
         /// The pod wants it read-only.
         read_only: bool,
+        /// It is a block device.
+        is_device: bool,
     },
 }
 
@@ -87,7 +89,7 @@ pub(crate) fn source(
     }
     if let Some(claim) = &volume.persistent_volume_claim {
         let read_only = claim.read_only.unwrap_or(false);
-        return claimed(world, namespace, &claim.claim_name, read_only).map_err(missing);
+        return claimed(world, pod, &claim.claim_name, read_only).map_err(missing);
     }
     if let Some(secret) = &volume.secret {
         let files = secret_files(world, namespace, secret).map_err(missing)?;
@@ -124,7 +126,8 @@ pub(crate) fn source(
     ))
 }
 
-fn claimed(world: &World, namespace: &str, name: &str, read_only: bool) -> Result<Source, String> {
+fn claimed(world: &World, pod: &Pod, name: &str, read_only: bool) -> Result<Source, String> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let claim = world
         .claims
         .get(namespace, name)
@@ -145,13 +148,31 @@ fn claimed(world: &World, namespace: &str, name: &str, read_only: bool) -> Resul
     if bound_to != claim.metadata.uid.as_deref() {
         return Err(format!("persistentvolume \"{volume}\" is bound to another claim than \"{name}\""));
     }
-    Ok(Source::Claim { volume: volume.to_owned(), path: foreign_path(found), read_only })
+    if let Some(other) = earlier_user(world, claim, pod) {
+        return Err(format!(
+            "volume uses the ReadWriteOncePod access mode and is already in use by another pod: {other}"
+        ));
+    }
+    let is_device = found.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref()) == Some("Block");
+    Ok(Source::Claim { volume: volume.to_owned(), path: foreign_path(found), read_only, is_device })
+}
+
+/// The pod that has a claim for one pod alone, when this one came after it: the scheduler sees to that, but pods may
+/// name their node themselves.
+fn earlier_user(world: &World, claim: &PersistentVolumeClaim, pod: &Pod) -> Option<String> {
+    if !planner::scheduler::is_for_one_pod(claim) {
+        return None;
+    }
+    let (namespace, claim) = (claim.metadata.namespace.as_deref()?, claim.metadata.name.as_deref()?);
+    let age = |pod: &Pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.uid.clone());
+    let mut users = planner::volume_binder::inventory::users(world, namespace, claim);
+    let other = users.find(|user| user.metadata.uid != pod.metadata.uid && age(user) < age(pod))?;
+    other.metadata.name.clone()
 }
 
 /// The path of a volume that was written by hand (`local` or `hostPath`).
 fn foreign_path(volume: &PersistentVolume) -> Option<PathBuf> {
-    let made_by = volume.metadata.annotations.as_ref().and_then(|a| a.get(PROVISIONED_BY));
-    if made_by.is_some_and(|by| by == PROVISIONER) {
+    if is_ours(volume) {
         return None;
     }
     let spec = volume.spec.as_ref()?;
@@ -318,6 +339,7 @@ fn projected_files(
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
 mod tests {
+    use planner::volume_binder::provisioner::{PROVISIONED_BY, PROVISIONER};
     use serde_json::{Value, json};
 
     use super::*;
@@ -357,7 +379,7 @@ mod tests {
         assert!(made(volume.clone(), with_volume("other")).unwrap_err().contains("another claim"));
         assert_eq!(
             made(volume, with_volume("c")).unwrap(),
-            Source::Claim { volume: "pv".to_owned(), path: None, read_only: false }
+            Source::Claim { volume: "pv".to_owned(), path: None, read_only: false, is_device: false }
         );
     }
 

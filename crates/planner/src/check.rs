@@ -3,18 +3,19 @@
 //!
 //! The rules: one pod per identity, ever; no replica before its predecessors and none taken down out of order
 //! (OrderedReady); no deletion beyond `maxUnavailable`, below the partition, while paused, or against OnDelete;
-//! below the partition nothing new; no claim is deleted or changed but for its owners, and those by its policy; no
-//! pod on a claim that goes; nothing is made for what is being deleted; nothing is done when nothing is left to do.
+//! below the partition nothing new; no claim is deleted or changed but for its owners, and those by its policy, and
+//! its size, which only grows, the highest ordinal first; no pod on a claim that goes; nothing is made for what is being deleted; nothing is done when nothing is left to do.
 
 use std::collections::BTreeSet;
 
 use apimachinery::annotations::{PAUSED, RESERVE_ORDINALS};
 use apimachinery::ordinals::Reserved;
+use apimachinery::quantity::Quantity;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::objects::selector;
 use crate::plan::{Action, ObjectRef, Plan};
@@ -64,7 +65,8 @@ fn deletions<'p>(plan: &'p Plan, kind: &'p str) -> impl Iterator<Item = &'p Obje
 
 /// Whether the action changes whose the claim is.
 fn gives_away(action: &Action, claim: &str) -> bool {
-    matches!(action, Action::Patch { target, .. } if target.kind == "PersistentVolumeClaim" && target.name == claim)
+    matches!(action, Action::Patch { target, patch } if target.kind == "PersistentVolumeClaim" && target.name == claim
+        && !patch["metadata"]["ownerReferences"].is_null())
 }
 
 impl<'w> Judge<'w> {
@@ -151,6 +153,13 @@ impl<'w> Judge<'w> {
             if target.kind != "PersistentVolumeClaim" {
                 continue;
             }
+            let storage = &patch["spec"]["resources"]["requests"]["storage"];
+            if patch["spec"] == json!({"resources": {"requests": {"storage": storage}}})
+                && storage.is_string()
+            {
+                self.growth(&target.name, storage.as_str());
+                continue;
+            }
             let touched =
                 |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<BTreeSet<_>>());
             let allowed = BTreeSet::from(["uid", "resourceVersion", "ownerReferences"].map(str::to_owned));
@@ -158,6 +167,34 @@ impl<'w> Judge<'w> {
                 && touched(&patch["metadata"]).is_some_and(|fields| fields.is_subset(&allowed));
             self.blame(!only_owners, || format!("changes more of claim {} than its owners", target.name));
             self.owners(&target.name, &patch["metadata"]["ownerReferences"]);
+        }
+    }
+
+    /// A claim only grows, to what its template says, after every claim of a higher ordinal.
+    fn growth(&mut self, name: &str, storage: Option<&str>) {
+        let amount = |text: Option<&str>| text.and_then(|text| Quantity::parse(text).ok());
+        let size = |claim: &PersistentVolumeClaim| {
+            let requests = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
+            amount(requests.and_then(|r| r.get("storage")).map(|storage| storage.0.as_str()))
+        };
+        let held = self.world.claims.get(self.namespace(), name).and_then(|claim| size(claim));
+        self.blame(held >= amount(storage), || format!("lets claim {name} shrink"));
+        let own = parent_and_ordinal(name).map_or(-1, |(_, ordinal)| ordinal);
+        let templates = self.set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+        for template in templates {
+            let prefix = template.metadata.name.as_deref().unwrap_or_default();
+            let higher = self.world.claims.in_namespace(self.namespace()).filter(|claim| {
+                let claim = claim.metadata.name.as_deref().unwrap_or_default();
+                let pod = claim.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
+                let ordinal = pod
+                    .and_then(parent_and_ordinal)
+                    .filter(|(set, _)| Some(*set) == self.set.metadata.name.as_deref());
+                ordinal.is_some_and(|(_, ordinal)| ordinal > own && self.rank(ordinal).is_some())
+            });
+            let behind =
+                higher.filter(|c| c.metadata.deletion_timestamp.is_none() && size(c) < size(template));
+            let behind: Vec<String> = behind.filter_map(|claim| claim.metadata.name.clone()).collect();
+            self.blame(!behind.is_empty(), || format!("lets {name} grow before {behind:?}"));
         }
     }
 

@@ -33,6 +33,7 @@ pub fn bootstrap_objects(service_cidr: &str) -> Vec<Value> {
         "metadata": {"name": "standard", "annotations": {DEFAULT_CLASS_ANNOTATION: "true"}},
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
+        "allowVolumeExpansion": true,
         "volumeBindingMode": "WaitForFirstConsumer",
     }));
     objects.push(json!({

@@ -98,6 +98,7 @@ fn container(layer: &Path, log: &Path, script: &str) -> ContainerConfig {
         argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         env: vec!["PATH=/bin".to_owned()],
         cwd: PathBuf::from("/"),
+        devices: Vec::new(),
         mounts: Vec::new(),
         security: Security {
             uid: 0,

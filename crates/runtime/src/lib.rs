@@ -107,6 +107,17 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+/// A block device of the host that a container may open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The device on the host.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub destination: PathBuf,
+    /// May not be written.
+    pub read_only: bool,
+}
+
 /// A container to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerConfig {
@@ -122,6 +133,9 @@ pub struct ContainerConfig {
     pub cwd: PathBuf,
     /// Volumes and generated files (/etc/hosts, /etc/resolv.conf, …).
     pub mounts: Vec<Mount>,
+    /// Volumes that are block devices.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// Users, capabilities and so on.
     pub security: Security,
     /// Limits.

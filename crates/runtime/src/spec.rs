@@ -44,7 +44,7 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 pub(crate) struct Host<'a> {
     /// The machine's cgroup layout.
     pub(crate) hierarchies: &'a Hierarchies,
-    /// All its devices; only privileged containers get them.
+    /// Its devices that the container gets: those that it asks for, and all others if it is privileged.
     pub(crate) devices: Vec<LinuxDevice>,
     /// A process whose process namespace the container joins, in place of one of its own.
     pub(crate) joins: Option<i32>,
@@ -79,7 +79,7 @@ pub(crate) fn spec(config: &ContainerConfig, cgroup: &str, host: &Host<'_>) -> R
         .cgroups_path(cgroup)
         .masked_paths(masked)
         .readonly_paths(read_only);
-    if security.privileged {
+    if !host.devices.is_empty() {
         linux = linux.devices(host.devices.clone());
     }
     let mut linux = linux.build()?;
@@ -196,6 +196,7 @@ mod tests {
             argv: vec!["postgres".into(), "-D".into(), "/data".into()],
             env: vec!["PATH=/usr/bin".into(), "HOME=/root".into()],
             cwd: "/".into(),
+            devices: Vec::new(),
             mounts: vec![
                 crate::Mount {
                     source: "/host/etc/hosts".into(),

@@ -280,11 +280,11 @@ impl Kubelet {
 
     /// Whether it needs not be tried again.
     async fn act_on_volume(&self, action: VolumeAction) -> bool {
-        let write = match action {
+        let writes = match action {
             VolumeAction::ProvisionVolume { volume, .. } => {
                 let name = volume.metadata.name.clone().unwrap_or_default();
                 self.sim.machines().make_directory(&name);
-                Action::Create(to_value(&*volume))
+                vec![Action::Create(to_value(&*volume))]
             }
             VolumeAction::DeleteVolume { volume, .. } => {
                 let now = self.sim.now();
@@ -294,12 +294,17 @@ impl Kubelet {
                 }
                 let deleted = self.sim.machines().delete_directory(&volume.name, now);
                 deleted.unwrap_or_else(|wrong| self.sim.fail(wrong));
-                Action::Delete { target: volume, resource_version: None, grace_period: None }
+                vec![Action::Delete { target: volume, resource_version: None, grace_period: None }]
             }
+            // Directories have room for anything.
+            VolumeAction::Grow(growth) => growth.then,
         };
-        match self.provisioner.act(&write).await {
-            Ok(()) => true,
-            Err(error) => error.is_stale(),
+        for write in &writes {
+            match self.provisioner.act(write).await {
+                Ok(()) => {}
+                Err(error) => return error.is_stale(),
+            }
         }
+        true
     }
 }

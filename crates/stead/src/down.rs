@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runtime::oci::Oci;
 use runtime::{Runtime, SandboxConfig};
+use volumes::Volumes;
 
 use crate::instance::Instance;
 
@@ -112,6 +113,7 @@ async fn stop_pods(instance: &Instance) -> Result<()> {
     }
     // Their files stay: a pod that the next start begins anew finds them.
     volumes::unmount_below(&instance.dir.join("pods"))?;
+    Volumes::open(&instance.dir.join("volumes"))?.close_all()?;
     let run_dir = instance.run_dir();
     if run_dir.exists() {
         std::fs::remove_dir_all(&run_dir).with_context(|| format!("cannot remove {}", run_dir.display()))?;

@@ -8,6 +8,7 @@ mod instance;
 mod node_link;
 mod secrets;
 mod up;
+mod volume;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Command {
     Down(down::Down),
     /// Import, pull, list and remove images
     Image(image::Image),
+    /// List volumes, bring deleted ones back, and adopt those that have no objects
+    Volume(volume::Volume),
     /// Change the key that Secrets lie encrypted with
     Secrets(secrets::Secrets),
     #[command(flatten)]
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up::run(&up, &data_dir),
         Command::Down(down) => down::run(&down, &data_dir),
         Command::Image(image) => image::run(image, &data_dir),
+        Command::Volume(volume) => volume::run(&volume, &data_dir),
         Command::Secrets(secrets) => secrets::run(&secrets, &data_dir),
         Command::Client(command) => return cli::run(command, &args.connection, Args::command()),
     };

@@ -28,6 +28,67 @@ pub enum VolumeError {
         /// Where volumes are kept.
         path: PathBuf,
     },
+    /// Less is free than an image needs: it is allocated in full.
+    #[error("volume {name} needs {needed} bytes more, and {available} are left for volumes on the file system of \
+             {} ({headroom} stay free for the machine): make room, or ask for less", path.display())]
+    NoRoom {
+        /// The volume.
+        name: String,
+        /// How much more, in bytes.
+        needed: u64,
+        /// What may be allocated, in bytes.
+        available: u64,
+        /// What stays free in any case, in bytes.
+        headroom: u64,
+        /// Where volumes are kept.
+        path: PathBuf,
+    },
+    /// The file system below cannot set room aside, so an image could run out of it.
+    #[error("the file system of {} cannot allocate files ahead, which volumes with backing image need: move \
+             --data-dir to ext4, XFS or btrfs, or use backing directory", path.display())]
+    NotAllocated {
+        /// Where volumes are kept.
+        path: PathBuf,
+    },
+    /// A program that the machine lacks.
+    #[error("{program} is not on this machine: install the package {package}")]
+    NoProgram {
+        /// `mkfs.xfs`, …
+        program: &'static str,
+        /// Where it is in.
+        package: &'static str,
+    },
+    /// A program said no.
+    #[error("{program} {} failed: {words}", path.display())]
+    Program {
+        /// `mkfs.ext4`, …
+        program: &'static str,
+        /// What it was to work on.
+        path: PathBuf,
+        /// Its last words.
+        words: String,
+    },
+    /// The file system in an image cannot be mounted.
+    #[error(
+        "cannot mount the {fs_type} of volume {name} with options {options:?}: {error} (the kernel's log says \
+             more)"
+    )]
+    Mount {
+        /// The volume.
+        name: String,
+        /// Its file system.
+        fs_type: &'static str,
+        /// `mountOptions`.
+        options: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Somebody still uses what is mounted.
+    #[error("volume {name} is in use: it is unmounted once nobody has files of it open")]
+    InUse {
+        /// The volume.
+        name: String,
+    },
     /// The folder holds somebody else's data.
     #[error("volume {name} holds the data of claim {owner} and cannot be provisioned for {claim}")]
     Owned {
@@ -46,6 +107,20 @@ pub enum VolumeError {
         name: String,
         /// Where it would be.
         path: PathBuf,
+    },
+    /// Nothing to bring back.
+    #[error("there is no volume {name} in the trash: `stead volume ls` lists what is there")]
+    NotInTrash {
+        /// The volume.
+        name: String,
+    },
+    /// A volume that was made meanwhile is in the way.
+    #[error(
+        "there is a volume {name} already: what is in the trash under that name can come back once it is gone"
+    )]
+    NameTaken {
+        /// The volume.
+        name: String,
     },
     /// Something is mounted where nothing but the pod's own files should be; it was left alone.
     #[error("{} is a mount, which is not removed: unmount it", path.display())]

@@ -1,4 +1,4 @@
-//! Volumes on this machine: persistent ones, a folder each, and those that live as long as a pod.
+//! Volumes on this machine: persistent ones, a folder or an image each, and those that live as long as a pod.
 //!
 //! [`Volumes`] keeps persistent volumes; [`set_up_empty_dir`], [`set_up_projected`] and [`write_projected`]
 //! make a pod's own; [`tear_down`] ends those, and [`unmount_below`] only lets them rest; [`apply_fs_group`]
@@ -19,24 +19,35 @@
 //!     capacity_bytes: 1 << 20,
 //!     namespace: "default".into(),
 //!     claim: "data-postgres-0".into(),
+//!     ..VolumeSpec::default()
 //! })?;
 //! std::fs::write(data.join("hello"), "world")?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod about;
 mod empty_dir;
 mod error;
+mod files;
 mod fs_group;
+mod image;
+mod loop_device;
+mod mount_options;
 mod mounts;
 mod persistent;
+mod programs;
 mod projected;
 mod teardown;
+mod trash;
 mod tree;
+mod usage;
 
+pub use about::{Backing, FsType, VolumeSpec};
 pub use empty_dir::{EmptyDir, Medium, set_up_empty_dir};
 pub use error::VolumeError;
 pub use fs_group::{FsGroupChangePolicy, apply_fs_group};
-pub use persistent::{Space, Volume, VolumeSpec, Volumes};
+pub use persistent::{Space, Volume, Volumes};
 pub use projected::{ProjectedFile, set_up_projected, write_projected};
 pub use teardown::{tear_down, unmount_below};
+pub use trash::Trashed;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::error::VolumeError;
+use crate::mount_options::MountOptions;
 
 /// `TMPFS_MAGIC` of include/uapi/linux/magic.h.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -30,6 +31,31 @@ pub(crate) fn mount_tmpfs(path: &Path, size: Option<u64>) -> Result<(), VolumeEr
         other => other,
     }
     .map_err(VolumeError::io("mount a tmpfs on", path))
+}
+
+/// Mounts the file system that is on the block device.
+pub(crate) fn mount_device(
+    device: &Path,
+    target: &Path,
+    fs_type: &str,
+    options: &MountOptions,
+) -> Result<(), Errno> {
+    let data = CString::new(options.data.as_str()).map_err(|_| Errno::INVAL)?;
+    mount(device, target, fs_type, options.flags, Some(data.as_c_str()))
+}
+
+/// Whether something is mounted at this very path.
+pub(crate) fn is_mounted(path: &Path) -> Result<bool, VolumeError> {
+    Ok(mount_points(path)?.iter().any(|mount| mount == path))
+}
+
+/// Unmounts what is mounted at the path, unless somebody uses it (`Errno::BUSY`).
+pub(crate) fn unmount_idle(path: &Path) -> Result<(), Errno> {
+    match unmount(path, UnmountFlags::NOFOLLOW) {
+        // Nothing is mounted there, or there is no such place.
+        Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        other => other,
+    }
 }
 
 fn is_tmpfs_mount(path: &Path) -> Result<bool, VolumeError> {

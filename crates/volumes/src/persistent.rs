@@ -1,38 +1,21 @@
-//! Persistent volumes: `<dir>/<name>/data`, with `volume.json` beside it that says whose it is.
+//! Persistent volumes: `<dir>/<name>/data`, or an [`image`], with `volume.json` beside it that says whose it is.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
-
+use crate::about::{self, Backing, VolumeSpec};
 use crate::error::VolumeError;
-use crate::tree;
+use crate::files::{entries, make_dir, set_mode, sync};
+use crate::trash::Trashed;
+use crate::{image, usage};
 
-const DATA: &str = "data";
-const ABOUT: &str = "volume.json";
-/// No volume has this name: names begin with a letter or digit. Within the folder, so that moving there is a
-/// rename.
-const TRASH: &str = ".trash";
+/// The folder of a volume's data, in the volume's folder.
+pub(crate) const DATA: &str = "data";
 /// The longest name that Kubernetes gives an object.
 const NAME_MAX: usize = 253;
-
-/// A volume to be, and what is written down about it for those who find it without its objects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VolumeSpec {
-    /// The PersistentVolume's name: `pvc-<uid of the claim>`.
-    pub name: String,
-    /// `spec.capacity.storage`, in bytes. What is used is not limited to it.
-    pub capacity_bytes: u64,
-    /// The claim's namespace.
-    pub namespace: String,
-    /// The claim's name.
-    pub claim: String,
-}
 
 /// A volume that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +40,9 @@ pub struct Space {
 /// The folder of all persistent volumes.
 #[derive(Clone, Debug)]
 pub struct Volumes {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
+    /// Held by whoever gives an image its device or takes it away.
+    pub(crate) attaching: Arc<Mutex<()>>,
 }
 
 impl Volumes {
@@ -70,29 +55,19 @@ impl Volumes {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(VolumeError::io("make", dir))?;
         set_mode(dir, 0o700)?;
         let dir = dir.canonicalize().map_err(VolumeError::io("look at", dir))?;
-        Ok(Volumes { dir })
+        Ok(Volumes { dir, attaching: Arc::default() })
     }
 
-    /// Makes the volume and answers with the folder for its data, once that would survive a power cut. A
-    /// volume that is there already is kept as it is; only what is written down about it is brought up to
-    /// date.
+    /// Makes the volume and answers with where its data is, once that would survive a power cut. A volume that is
+    /// there already is kept as it is; only what is written down about it is brought up to date.
     ///
     /// # Errors
     ///
-    /// When the name is not one, the capacity exceeds the whole file system, the volume was made for another
-    /// claim, or the file system refuses.
+    /// When the name is not one, there is no room, the volume was made for another claim, or the machine refuses:
+    /// then nothing stays of a volume that was not there before.
     pub fn provision(&self, spec: &VolumeSpec) -> Result<PathBuf, VolumeError> {
         let folder = self.folder(&spec.name)?;
-        let space = self.space()?;
-        if spec.capacity_bytes > space.total {
-            return Err(VolumeError::TooLarge {
-                name: spec.name.clone(),
-                capacity: spec.capacity_bytes,
-                total: space.total,
-                path: self.dir.clone(),
-            });
-        }
-        let before = read_about(&folder);
+        let before = about::read(&folder);
         if let Some(before) = &before
             && (&before.namespace, &before.claim) != (&spec.namespace, &spec.claim)
         {
@@ -102,27 +77,58 @@ impl Volumes {
                 claim: format!("{}/{}", spec.namespace, spec.claim),
             });
         }
-        make_dir(&folder, 0o700)?;
-        if before.as_ref() != Some(spec) {
-            write_about(&folder, spec)?;
+        self.check_total(&spec.name, spec.capacity_bytes)?;
+        let is_new = make_dir(&folder, 0o700)?;
+        let made = self.make(&folder, before.as_ref(), spec);
+        if made.is_err() && is_new {
+            image::remove_unfinished(&folder);
         }
-        let data = folder.join(DATA);
-        if make_dir(&data, 0o700)? {
-            set_mode(&data, 0o777)?;
+        made
+    }
+
+    fn make(
+        &self,
+        folder: &Path,
+        before: Option<&VolumeSpec>,
+        spec: &VolumeSpec,
+    ) -> Result<PathBuf, VolumeError> {
+        if before != Some(spec) {
+            about::write(folder, spec)?;
         }
-        for made in [&data, &folder, &self.dir] {
-            sync(made)?;
-        }
+        let data = match spec.backing {
+            Backing::Directory => {
+                let data = folder.join(DATA);
+                if make_dir(&data, 0o700)? {
+                    set_mode(&data, 0o777)?;
+                }
+                sync(&data)?;
+                data
+            }
+            Backing::Image => {
+                self.make_image(folder, spec)?;
+                if spec.is_device() { folder.join(image::IMAGE) } else { self.open_image(folder, spec)? }
+            }
+        };
+        sync(folder)?;
+        sync(&self.dir)?;
         Ok(data)
     }
 
-    /// Where the volume's data is.
+    /// Where the volume's data is: an image is mounted for that.
     ///
     /// # Errors
     ///
-    /// When there is no such volume: it is never made by looking for it.
+    /// When there is no such volume: it is never made by looking for it. When it is a block device
+    /// ([`Volumes::device`]), or its file system cannot be mounted.
     pub fn path(&self, name: &str) -> Result<PathBuf, VolumeError> {
-        let path = self.folder(name)?.join(DATA);
+        let folder = self.folder(name)?;
+        if let Some(spec) = about::read(&folder).filter(|spec| spec.backing == Backing::Image) {
+            if spec.is_device() || !folder.join(image::IMAGE).is_file() {
+                return Err(VolumeError::Missing { name: name.to_owned(), path: folder.join(DATA) });
+            }
+            return self.open_image(&folder, &spec);
+        }
+        let path = folder.join(DATA);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Ok(path),
             Ok(_) => Err(VolumeError::Missing { name: name.to_owned(), path }),
@@ -131,6 +137,18 @@ impl Volumes {
             }
             Err(error) => Err(VolumeError::io("look at", &path)(error)),
         }
+    }
+
+    /// Where the volume's data is: the folder, or the image of a block device, for its object to say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Volumes::path`].
+    pub fn place(&self, name: &str) -> Result<PathBuf, VolumeError> {
+        let folder = self.folder(name)?;
+        let image = folder.join(image::IMAGE);
+        let is_device = about::read(&folder).is_some_and(|spec| spec.is_device());
+        if is_device && image.is_file() { Ok(image) } else { self.path(name) }
     }
 
     /// All volumes, by name.
@@ -144,72 +162,53 @@ impl Volumes {
             .filter(|name| is_volume_name(name))
             .map(|name| {
                 let folder = self.dir.join(&name);
-                Volume { path: folder.join(DATA), spec: read_about(&folder), name }
+                Volume { path: folder.join(DATA), spec: about::read(&folder), name }
             })
             .collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)
     }
 
-    /// Moves the volume into the trash, data and all, durably. Answers whether it was there.
-    ///
-    /// The data stays until [`Volumes::empty_trash`]; whoever needs it back moves the folder back by hand.
+    /// The bytes that are used in the volume, if that can be seen: of an image only while it is mounted, and of a
+    /// block device never.
     ///
     /// # Errors
     ///
-    /// When the name is not one, or the file system refuses.
-    pub fn delete(&self, name: &str, now: SystemTime) -> Result<bool, VolumeError> {
+    /// When the name is not one.
+    pub fn used(&self, name: &str) -> Result<Option<u64>, VolumeError> {
         let folder = self.folder(name)?;
-        let trash = self.dir.join(TRASH);
-        make_dir(&trash, 0o700)?;
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut target = trash.join(format!("{name}@{seconds}"));
-        for again in 1.. {
-            match rustix::fs::renameat_with(
-                rustix::fs::CWD,
-                &folder,
-                rustix::fs::CWD,
-                &target,
-                rustix::fs::RenameFlags::NOREPLACE,
-            ) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::NOENT) => return Ok(false),
-                Err(rustix::io::Errno::EXIST) => {
-                    target = trash.join(format!("{name}@{seconds}.{again}"));
-                }
-                Err(errno) => return Err(VolumeError::io("move to the trash", &folder)(errno)),
-            }
+        if folder.join(image::IMAGE).exists() {
+            return Ok(self.used_in_image(&folder));
         }
-        sync(&trash)?;
-        sync(&self.dir)?;
-        Ok(true)
+        Ok(Some(usage::of_tree(&folder.join(DATA))))
     }
 
-    /// Removes for good what has been in the trash for `keep` or longer, and lists it. What cannot be removed
-    /// stays, with a word in the log.
+    /// The bytes that a volume in the trash takes on disk.
+    pub fn used_in_trash(&self, trashed: &Trashed) -> u64 {
+        usage::of_tree(&trashed.folder)
+    }
+
+    /// Writes down anew whose the volume is: one that nobody's objects know is adopted by a claim.
     ///
     /// # Errors
     ///
-    /// When the trash cannot be read.
-    pub fn empty_trash(&self, now: SystemTime, keep: Duration) -> Result<Vec<String>, VolumeError> {
-        let trash = self.dir.join(TRASH);
-        let folder = match File::open(&trash) {
-            Ok(folder) => folder,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(VolumeError::io("open", &trash)(error)),
-        };
-        let mut removed = Vec::new();
-        for name in entries(&trash)? {
-            let Some(since) = trashed_at(&name) else { continue };
-            if now.duration_since(since).is_ok_and(|age| age >= keep) {
-                match tree::remove(folder.as_fd(), name.as_ref(), &trash.join(&name)) {
-                    Ok(()) => removed.push(name),
-                    Err(error) => tracing::warn!(%error, "a deleted volume stays in the trash"),
-                }
-            }
+    /// When there is no such volume, or the file system refuses.
+    pub fn reassign(&self, spec: &VolumeSpec) -> Result<(), VolumeError> {
+        let folder = self.folder(&spec.name)?;
+        if !folder.is_dir() {
+            return Err(VolumeError::Missing { name: spec.name.clone(), path: folder });
         }
-        removed.sort();
-        Ok(removed)
+        about::write(&folder, spec)?;
+        sync(&folder)
+    }
+
+    /// Whether the file system could ever hold so much.
+    pub(crate) fn check_total(&self, name: &str, capacity: u64) -> Result<(), VolumeError> {
+        let total = self.space()?.total;
+        if capacity <= total {
+            return Ok(());
+        }
+        Err(VolumeError::TooLarge { name: name.to_owned(), capacity, total, path: self.dir.clone() })
     }
 
     /// The room there is.
@@ -222,7 +221,7 @@ impl Volumes {
         Ok(Space { total: stat.f_blocks * stat.f_frsize, available: stat.f_bavail * stat.f_frsize })
     }
 
-    fn folder(&self, name: &str) -> Result<PathBuf, VolumeError> {
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, VolumeError> {
         if is_volume_name(name) {
             Ok(self.dir.join(name))
         } else {
@@ -233,84 +232,30 @@ impl Volumes {
 
 /// A DNS subdomain as object names are (RFC 1123): it has no `/` and begins with a letter or digit, so it
 /// leads nowhere else.
-fn is_volume_name(name: &str) -> bool {
+pub(crate) fn is_volume_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= NAME_MAX
         && name.bytes().next().is_some_and(plain)
         && name.bytes().all(|byte| plain(byte) || byte == b'-' || byte == b'.')
 }
 
-/// When the entry came into the trash: `<name>@<seconds>[.<count>]`.
-fn trashed_at(entry: &str) -> Option<SystemTime> {
-    let (_, stamp) = entry.rsplit_once('@')?;
-    let seconds = stamp.split('.').next()?.parse().ok()?;
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-}
-
-fn read_about(folder: &Path) -> Option<VolumeSpec> {
-    let text = fs::read(folder.join(ABOUT)).ok()?;
-    serde_json::from_slice(&text).ok()
-}
-
-fn write_about(folder: &Path, spec: &VolumeSpec) -> Result<(), VolumeError> {
-    let path = folder.join(ABOUT);
-    let fresh = folder.join("volume.json.new");
-    let write = || {
-        let mut text = serde_json::to_vec_pretty(spec)?;
-        text.push(b'\n');
-        fs::write(&fresh, text)?;
-        File::open(&fresh)?.sync_all()?;
-        fs::rename(&fresh, &path)
-    };
-    write().map_err(VolumeError::io("write", &path))
-}
-
-/// Makes the folder; answers whether it was missing.
-fn make_dir(path: &Path, mode: u32) -> Result<bool, VolumeError> {
-    match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(VolumeError::io("make", path)(error)),
-    }
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), VolumeError> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(VolumeError::io("set the mode of", path))
-}
-
-fn sync(folder: &Path) -> Result<(), VolumeError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(VolumeError::io("sync", folder))
-}
-
-fn entries(folder: &Path) -> Result<Vec<String>, VolumeError> {
-    let read = || {
-        fs::read_dir(folder)?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<Vec<String>>>()
-    };
-    read().map_err(VolumeError::io("read", folder))
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn spec(name: &str) -> VolumeSpec {
+    pub(crate) fn spec(name: &str) -> VolumeSpec {
         VolumeSpec {
             name: name.into(),
             capacity_bytes: 1 << 20,
             namespace: "default".into(),
             claim: "data-postgres-0".into(),
+            ..VolumeSpec::default()
         }
     }
 
-    fn open() -> (tempfile::TempDir, Volumes) {
+    pub(crate) fn open() -> (tempfile::TempDir, Volumes) {
         let dir = tempfile::tempdir().unwrap();
         let volumes = Volumes::open(&dir.path().join("volumes")).unwrap();
         (dir, volumes)
@@ -360,13 +305,32 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_that_is_given_to_another_claim_by_name_is_that_one_s() {
+        let (_dir, volumes) = open();
+        let data = volumes.provision(&spec("pvc-1")).unwrap();
+        let other = VolumeSpec { claim: "data-postgres-1".into(), ..spec("pvc-1") };
+        volumes.reassign(&other).unwrap();
+        assert_eq!(volumes.provision(&other).unwrap(), data);
+        assert!(volumes.reassign(&spec("pvc-2")).unwrap_err().to_string().starts_with("volume pvc-2 has no"));
+    }
+
+    #[test]
+    fn names_that_concatenate_alike_are_not_the_same_claim() {
+        let (_dir, volumes) = open();
+        let first = VolumeSpec { namespace: "a".into(), claim: "b-data".into(), ..spec("pvc-1") };
+        let second = VolumeSpec { namespace: "a-b".into(), claim: "data".into(), ..spec("pvc-1") };
+        volumes.provision(&first).unwrap();
+        let refusal = volumes.provision(&second).unwrap_err().to_string();
+        assert!(refusal.contains("of claim a/b-data and cannot be provisioned for a-b/data"), "{refusal}");
+    }
+
+    #[test]
     fn names_that_would_lead_elsewhere_are_refused() {
         let (_dir, volumes) = open();
         for name in
             ["", ".", "..", "../etc", "a/b", "/etc", ".trash", "-a", "A", "a\0b", "a b", &"a".repeat(254)]
         {
             assert!(matches!(volumes.provision(&spec(name)), Err(VolumeError::Name { .. })), "{name:?}");
-            assert!(matches!(volumes.delete(name, at(0)), Err(VolumeError::Name { .. })), "{name:?}");
             assert!(matches!(volumes.path(name), Err(VolumeError::Name { .. })), "{name:?}");
         }
     }
@@ -379,45 +343,6 @@ mod tests {
         assert!(refusal.contains("is to hold 1152921504606846976 bytes"), "{refusal}");
         assert!(refusal.contains(&format!("has {} in all", volumes.space().unwrap().total)), "{refusal}");
         assert_eq!(volumes.list().unwrap(), [], "nothing was made");
-    }
-
-    #[test]
-    fn a_deleted_volume_rests_in_the_trash_for_a_day() {
-        let (dir, volumes) = open();
-        let data = volumes.provision(&spec("pvc-1")).unwrap();
-        fs::write(data.join("row"), "1").unwrap();
-        assert!(volumes.delete("pvc-1", at(1000)).unwrap());
-        assert!(!volumes.delete("pvc-1", at(1000)).unwrap(), "only once");
-        assert_eq!(volumes.list().unwrap(), []);
-        let resting = dir.path().join("volumes/.trash/pvc-1@1000/data/row");
-        assert_eq!(volumes.empty_trash(at(1000) + DAY - Duration::from_secs(1), DAY).unwrap(), [""; 0]);
-        assert_eq!(fs::read_to_string(&resting).unwrap(), "1");
-        assert_eq!(volumes.empty_trash(at(1000) + DAY, DAY).unwrap(), ["pvc-1@1000"]);
-        assert!(!resting.exists());
-    }
-
-    #[test]
-    fn two_volumes_of_one_name_rest_side_by_side() {
-        let (_dir, volumes) = open();
-        for _ in 0..3 {
-            volumes.provision(&spec("pvc-1")).unwrap();
-            assert!(volumes.delete("pvc-1", at(5)).unwrap());
-        }
-        assert_eq!(
-            volumes.empty_trash(at(5), Duration::ZERO).unwrap(),
-            ["pvc-1@5", "pvc-1@5.1", "pvc-1@5.2"]
-        );
-    }
-
-    #[test]
-    fn what_nobody_trashed_is_not_removed_from_the_trash() {
-        let (dir, volumes) = open();
-        volumes.provision(&spec("pvc-1")).unwrap();
-        volumes.delete("pvc-1", at(5)).unwrap();
-        let mine = dir.path().join("volumes/.trash/kept-by-hand");
-        fs::create_dir(&mine).unwrap();
-        volumes.empty_trash(at(u32::MAX.into()), Duration::ZERO).unwrap();
-        assert!(mine.exists());
     }
 
     #[test]

@@ -1,30 +1,17 @@
 //! Volumes with mounts, in a mount namespace of the test's own.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use common::with_own_mounts;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use volumes::{
     EmptyDir, Medium, ProjectedFile, VolumeSpec, Volumes, set_up_empty_dir, set_up_projected, tear_down,
     unmount_below, write_projected,
 };
-
-/// Runs the test on a thread whose mounts nobody else sees and which go with it.
-fn with_own_mounts(test: impl FnOnce(&Path) + Send) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().canonicalize().unwrap();
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNS).expect("tests need root");
-            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-            test(&path);
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    });
-}
 
 fn bind(source: &Path, target: &Path) {
     mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
@@ -43,6 +30,7 @@ fn persistent(dir: &Path) -> std::path::PathBuf {
             capacity_bytes: 1,
             namespace: "default".into(),
             claim: "data-db-0".into(),
+            ..VolumeSpec::default()
         })
         .unwrap();
     fs::write(data.join("row"), "precious").unwrap();

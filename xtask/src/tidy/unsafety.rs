@@ -9,6 +9,7 @@ const MODULES: &[&str] = &[
     "crates/runtime/src/cgroup/devices.rs",
     "crates/runtime/src/shim/executor.rs",
     "crates/runtime/src/shim/sys.rs",
+    "crates/volumes/src/loop_device/sys.rs",
 ];
 
 /// Unsafe code elsewhere, and modules without any.

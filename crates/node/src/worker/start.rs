@@ -138,6 +138,7 @@ impl Worker {
         let message_file = pod_volumes::termination_message(&self.host, &self.handle.uid, id)
             .map_err(|e| format!("termination message: {e}"))?;
         let mut all = pod_volumes::container_mounts(&self.host, &self.handle.uid, container, &mounts, &env)?;
+        let devices = pod_volumes::container_devices(container, &mounts)?;
         all.extend(pod_volumes::etc_mounts(&self.host, pod, container));
         let path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         all.push(Mount { source: message_file.clone(), destination: PathBuf::from(path), read_only: false });
@@ -147,6 +148,7 @@ impl Worker {
             records.iter().find(running).map(|r| runtime_id(&r.id))
         });
         container_config(Parts {
+            devices,
             joins_processes_of: joined,
             pod,
             container,

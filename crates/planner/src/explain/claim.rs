@@ -51,7 +51,7 @@ impl Walk<'_> {
             }
             reasons::PROVISIONING => self.provisioning(claim, class),
             reasons::PROVISIONING_FAILED => {
-                cause.fix("its spec cannot be changed: delete the claim and create it anew")
+                cause.fix("neither the spec nor a class's parameters can be changed: delete what is wrong and create it anew")
             }
             reasons::CLAIM_IN_USE => {
                 let (pod, flag) = (waiting.on.name, flag(ns));
@@ -62,6 +62,15 @@ impl Walk<'_> {
                     return cause;
                 }
                 cause.fix(format!("to let it go: stead delete pod {pod}{flag}"))
+            }
+            reasons::GROWING => {
+                let failed = ["VolumeResizeFailed", "FileSystemResizeFailed"];
+                let failed = self.event("PersistentVolumeClaim", ns, claim_name, &failed);
+                let failed = failed.map(|event| {
+                    let said = event.message.as_deref().unwrap_or_default();
+                    Cause::new("it has failed to so far").words(said)
+                });
+                Cause::new(message).because(failed)
             }
             reasons::CLAIM_LOST => Cause::new(format!("claim/{claim_name} is Lost: {}", waiting.message))
                 .fix("bring the PersistentVolume back, or delete the claim to begin anew without the data"),

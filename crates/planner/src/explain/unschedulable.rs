@@ -60,6 +60,14 @@ impl Walk<'_> {
             }
             Refusal::Short(shortage) => short(node_name, shortage),
             Refusal::VolumeElsewhere(claim) => self.volume_elsewhere(claim, node_name),
+            Refusal::ClaimTaken(claim, holder) => Cause::new(format!(
+                "claim/{} is ReadWriteOncePod, and pod/{} uses it",
+                name(&claim.metadata),
+                name(&holder.metadata)
+            ))
+            .fix(
+                "wait until that pod is gone, or let several pods use the volume: access mode ReadWriteOnce",
+            ),
             Refusal::NoVolume(claim) => {
                 let text = format!("claim/{} finds no volume on node/{node_name}", name(&claim.metadata));
                 Cause::new(text).because(self.misfits(claim, Some(node))).fix(self.give_volume())

@@ -19,8 +19,8 @@ pub use admission::{Rejection, admit};
 pub(crate) use affinity::{selects, tolerates};
 pub(crate) use refusals::{Refusal, home_of, port_holder, refusals};
 pub(crate) use resources::{Shortage, ports_on_host};
-pub use volumes::SELECTED_NODE;
 pub(crate) use volumes::waits_for_consumer;
+pub use volumes::{SELECTED_NODE, is_for_one_pod};
 
 use crate::objects::{guarded_patch, is_terminating, name, namespace, status_patch};
 use crate::plan::{Action, EventType, ObjectRef, Plan};
@@ -85,8 +85,9 @@ impl Planner for Scheduler {
             (-i64::from(priority), pod.metadata.creation_timestamp.clone(), ordinal(pod))
         });
         let mut nodes = node_infos(world);
+        let mut given = BTreeSet::new();
         for pod in waiting {
-            schedule(world, &mut nodes, pod, now, &mut plan);
+            schedule(world, &mut nodes, &mut given, pod, now, &mut plan);
         }
         plan
     }
@@ -115,7 +116,15 @@ fn node_infos(world: &World) -> Vec<NodeInfo<'_>> {
     by_name.into_values().collect()
 }
 
-fn schedule<'w>(world: &World, nodes: &mut [NodeInfo<'w>], pod: &'w Pod, now: Timestamp, plan: &mut Plan) {
+/// `given`: the claims for one pod alone that a pod of this plan has.
+fn schedule<'w>(
+    world: &'w World,
+    nodes: &mut [NodeInfo<'w>],
+    given: &mut BTreeSet<(String, String)>,
+    pod: &'w Pod,
+    now: Timestamp,
+    plan: &mut Plan,
+) {
     let gates = spec(pod).and_then(|spec| spec.scheduling_gates.as_deref()).unwrap_or_default();
     if !gates.is_empty() {
         let gates: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
@@ -149,6 +158,11 @@ fn schedule<'w>(world: &World, nodes: &mut [NodeInfo<'w>], pod: &'w Pod, now: Ti
         plan.wait(pod, pod, reasons::UNSCHEDULABLE, message.clone());
         return refuse(pod, message, now, plan);
     };
+    if volumes::is_given(&claims, given) {
+        let message = "another pod gets its ReadWriteOncePod claim at this moment".to_owned();
+        plan.wait(pod, pod, reasons::UNSCHEDULABLE, message);
+        return;
+    }
     nodes[index].add(pod);
     place(pod, nodes[index].node, &claims, plan);
 }

@@ -30,6 +30,8 @@ pub(crate) enum Refusal<'w> {
     Short(Shortage),
     /// The claim's volume is elsewhere.
     VolumeElsewhere(&'w PersistentVolumeClaim),
+    /// The claim is for one pod alone, and another one uses it.
+    ClaimTaken(&'w PersistentVolumeClaim, &'w Pod),
     /// It has no volume to give for the claim.
     NoVolume(&'w PersistentVolumeClaim),
 }
@@ -46,6 +48,9 @@ impl fmt::Display for Refusal<'_> {
             }
             Self::HostPort(_) => "node(s) didn't have free ports for the requested pod ports",
             Self::Short(shortage) => return shortage.fmt(f),
+            Self::ClaimTaken(..) => {
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+            }
             Self::VolumeElsewhere(_) => "node(s) had volume node affinity conflict",
             Self::NoVolume(_) => "node(s) didn't find available persistent volumes to bind",
         };
@@ -55,7 +60,7 @@ impl fmt::Display for Refusal<'_> {
 
 /// Why the node will not do for the pod: whatever stands first in the way, and nothing when it will.
 pub(super) fn filter<'w>(
-    world: &World,
+    world: &'w World,
     info: &NodeInfo<'w>,
     pod: &Pod,
     claims: &PodClaims<'w>,
@@ -80,6 +85,9 @@ pub(super) fn filter<'w>(
     let shortages = info.shortages(pod);
     if !shortages.is_empty() {
         return shortages.into_iter().map(Refusal::Short).collect();
+    }
+    if let Some((claim, holder)) = volumes::taken(world, claims, pod) {
+        return vec![Refusal::ClaimTaken(claim, holder)];
     }
     volumes::refusals(world, claims, node)
 }

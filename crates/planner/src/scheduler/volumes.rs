@@ -1,6 +1,6 @@
 //! What a pod's claims say about where it can run (`volumebinding`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use serde_json::json;
@@ -11,6 +11,7 @@ use crate::objects::{annotation, guarded_patch, is_terminating, name, namespace}
 use crate::plan::Plan;
 use crate::pods::{claim_names, is_terminal, node_name};
 use crate::volume_binder::matching::{best_volume, class_name, is_bound, volume_name, volume_of};
+use crate::volume_binder::protection::users;
 use crate::world::World;
 
 /// The annotation by which a claim learns on which node its first pod will run.
@@ -95,6 +96,36 @@ pub(super) fn pod_claims<'w>(world: &'w World, pod: &Pod) -> Result<PodClaims<'w
 pub(crate) fn waits_for_consumer(world: &World, claim: &PersistentVolumeClaim) -> bool {
     let class = class_name(claim).and_then(|class| world.storage_classes.get("", class));
     class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+}
+
+/// The claim that is for one pod alone while another pod uses it, and that pod (`volumerestrictions`).
+pub(super) fn taken<'w>(
+    world: &'w World,
+    claims: &PodClaims<'w>,
+    pod: &Pod,
+) -> Option<(&'w PersistentVolumeClaim, &'w Pod)> {
+    let exclusive = claims.bound.iter().copied().filter(|claim| is_for_one_pod(claim));
+    exclusive
+        .flat_map(|claim| {
+            let users = users(world, namespace(&claim.metadata), name(&claim.metadata));
+            users.map(move |user| (claim, user))
+        })
+        .find(|(_, user)| user.metadata.uid != pod.metadata.uid)
+}
+
+/// Whether the plan gives the pod a claim for one pod alone that it has given to another one already.
+pub(super) fn is_given(claims: &PodClaims<'_>, given: &mut BTreeSet<(String, String)>) -> bool {
+    let exclusive = claims.bound.iter().filter(|claim| is_for_one_pod(claim));
+    let mut keys = exclusive
+        .map(|claim| (namespace(&claim.metadata).to_owned(), name(&claim.metadata).to_owned()))
+        .peekable();
+    keys.peek().is_some() && keys.any(|key| !given.insert(key))
+}
+
+/// Whether the claim has the access mode ReadWriteOncePod.
+pub fn is_for_one_pod(claim: &PersistentVolumeClaim) -> bool {
+    let modes = claim.spec.iter().flat_map(|spec| spec.access_modes.iter().flatten());
+    modes.into_iter().any(|mode| mode == "ReadWriteOncePod")
 }
 
 /// Why the node will not do for the pod's volumes: those that there are elsewhere, or else those that are lacking.

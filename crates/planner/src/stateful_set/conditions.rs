@@ -41,6 +41,8 @@ pub mod reasons {
     pub const ROLLING_OUT: &str = "RollingOut";
     /// `Progressing`: all pods are there, and not all of them available.
     pub const WAITING_FOR_PODS: &str = "WaitingForPods";
+    /// `Progressing`: claims grow to what their templates say.
+    pub const GROWING_CLAIMS: &str = "GrowingClaims";
     /// `Progressing`: nothing is left to do.
     pub const COMPLETE: &str = "Complete";
     /// `Progressing`: see the condition `Stalled`.
@@ -135,6 +137,8 @@ fn progress(view: &View<'_, '_>, available: i64, stalled: Option<&Standing>, pla
         reasons::SCALING_DOWN
     } else if available < view.ordinals.count() {
         reasons::WAITING_FOR_PODS
+    } else if let Some(growing) = plan.waiting_on.iter().find(|w| w.reason == waits::CLAIM_GROWING) {
+        return Standing::new(true, reasons::GROWING_CLAIMS, growing.message.clone());
     } else if let Some(hold) = hold {
         return Standing::new(false, hold.reason, hold.message.clone());
     } else {
@@ -179,7 +183,7 @@ fn stalled(view: &View<'_, '_>, plan: &Plan) -> Option<Standing> {
 fn overdue(view: &View<'_, '_>, plan: &Plan) -> Option<Standing> {
     plan.waiting_on.iter().filter(|waiting| !HOLDS.contains(&waiting.reason)).find_map(|waiting| {
         let foreign = waiting.reason == waits::NAME_HELD_BY_FOREIGN_POD && waiting.since.is_none();
-        if foreign {
+        if foreign || waiting.reason == waits::CLAIM_CANNOT_GROW {
             return Some(Standing::new(true, waiting.reason, waiting.message.clone()));
         }
         let waited = view.now.duration_since(waiting.since?);

@@ -5,6 +5,7 @@
 //! for; whatever must come after an answer from the API is left to the next plan.
 
 pub mod conditions;
+mod growth;
 mod identity;
 mod member;
 mod ordinals;
@@ -50,6 +51,10 @@ pub mod reasons {
     pub const MIN_READY_SECONDS: &str = "MinReadySeconds";
     /// A claim is being deleted: a pod that mounts it is made once it is gone.
     pub const CLAIM_TERMINATING: &str = "ClaimTerminating";
+    /// A claim grows to what its template says; the next one does after it.
+    pub const CLAIM_GROWING: &str = "ClaimGrowing";
+    /// A claim is smaller than its template says, and its class lets no claim grow.
+    pub const CLAIM_CANNOT_GROW: &str = "ClaimCannotGrow";
     /// A pod that the set does not manage has the name that the set's pod needs.
     pub const NAME_HELD_BY_FOREIGN_POD: &str = "NameHeldByForeignPod";
     /// A scale-down waits for a pod that stays and is not available.
@@ -95,6 +100,11 @@ impl Planner for StatefulSetPlanner {
                 keys
             }
             Object::PersistentVolumeClaim(_) => sets_of_claim(world, ns, name(meta)),
+            Object::StorageClass(_) => {
+                let growable =
+                    world.stateful_sets.iter().filter(|set| !storage::claim_templates(set).is_empty());
+                growable.map(|set| Key::of(&set.metadata)).collect()
+            }
             Object::ControllerRevision(_) => owner.into_iter().collect(),
             Object::Namespace(_) => {
                 world.stateful_sets.in_namespace(name(meta)).map(|s| Key::of(&s.metadata)).collect()
@@ -105,14 +115,14 @@ impl Planner for StatefulSetPlanner {
 
     fn plan(&self, world: &World, key: &Key, now: Timestamp) -> Plan {
         let Some(snapshot) = Snapshot::of(world, key) else { return Plan::default() };
-        let plan = plan_set(&snapshot, now);
+        let plan = plan_set(world, &snapshot, now);
         debug_assert_eq!(check::violations(world, key, &plan, now), Vec::<String>::new());
         plan
     }
 }
 
 /// The sets whose claims have names like this one.
-fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
+pub(crate) fn sets_of_claim(world: &World, ns: &str, claim: &str) -> Vec<Key> {
     let concerns = |set: &StatefulSet| {
         storage::claim_templates(set).iter().any(|template| {
             let rest = claim.strip_prefix(name(&template.metadata)).and_then(|rest| rest.strip_prefix('-'));
@@ -154,7 +164,7 @@ struct View<'s, 'w> {
     condemned: Vec<Replica<'w>>,
 }
 
-fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
+fn plan_set(world: &World, snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     if !snapshot.is_terminating && do_plan_adoption(snapshot, &mut plan) {
         return plan;
@@ -174,6 +184,7 @@ fn plan_set(snapshot: &Snapshot<'_>, now: Timestamp) -> Plan {
             view.wait_for_survivors(&mut plan);
         }
         rolling_update::do_plan_update(&view, &mut plan);
+        growth::do_plan_growth(&view, world, &mut plan);
         revisions::do_plan_history(snapshot, &revisions, &mut plan);
     }
     status::do_plan_status(&view, &mut plan);

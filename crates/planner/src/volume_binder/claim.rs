@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
 use serde_json::{Value, json};
 
 use super::matching::{best_volume, class_name, is_reserved_for, reserved_volume, volume_name, volume_of};
-use super::{BIND_COMPLETED, BOUND_BY_CONTROLLER, provisioner, reasons};
+use super::{BIND_COMPLETED, BOUND_BY_CONTROLLER, parameters, provisioner, reasons};
 use crate::objects::{annotation, guarded_patch, is_terminating, name, namespace, status_patch};
 use crate::plan::{EventType, Plan};
 use crate::scheduler::{SELECTED_NODE, waits_for_consumer};
@@ -109,7 +109,7 @@ fn why_unbound(world: &World, claim: &PersistentVolumeClaim, delayed: bool) -> R
         return Refusal::normal(reasons::WAIT_FOR_FIRST_CONSUMER, "WaitForFirstConsumer", message);
     }
     match held.provisioner.as_str() {
-        provisioner::PROVISIONER => match provisioner::unsupported(claim) {
+        provisioner::PROVISIONER => match parameters::unsupported(claim, held) {
             Some(why) => Refusal::warning(reasons::PROVISIONING_FAILED, "ProvisioningFailed", why),
             None => {
                 let message = format!(

@@ -4,8 +4,12 @@
 //! Keys with a namespace are claims, keys without are volumes. A claim and its volume are bound in one plan,
 //! the volume's side first. Deleting data is not done here: see [`provisioner`].
 
+pub mod adoption;
 mod claim;
+pub mod growth;
+pub mod inventory;
 pub(crate) mod matching;
+pub mod parameters;
 pub(crate) mod protection;
 pub mod provisioner;
 mod volume;
@@ -40,6 +44,8 @@ pub mod reasons {
     pub const VOLUME_MISSING: &str = "VolumeMissing";
     /// The volume that the claim names belongs to another claim.
     pub const VOLUME_TAKEN: &str = "VolumeTaken";
+    /// The claim asks for more than its volume holds yet.
+    pub const GROWING: &str = "Growing";
     /// The claim's volume is gone.
     pub const CLAIM_LOST: &str = "ClaimLost";
     /// A claim that is being deleted is in use by a pod.
@@ -96,6 +102,7 @@ impl Planner for VolumeBinder {
             }
         } else if let Some(held) = world.claims.get(&key.namespace, &key.name) {
             claim::do_plan_claim(world, held, &mut plan);
+            growth::do_plan_wait(world, held, &mut plan);
             protection::do_plan_claim(world, held, &mut plan);
         }
         plan

@@ -37,8 +37,13 @@ pub(super) fn do_plan_claim(world: &World, claim: &PersistentVolumeClaim, plan: 
 /// get one while the claim is going, and would hold the claim for ever. Nor does one that the node is done with
 /// and only a finalizer keeps: it may wait for the claim itself, which it owns.
 pub(super) fn user<'w>(world: &'w World, namespace: &'w str, claim: &str) -> Option<&'w Pod> {
-    let mut pods = world.pods.in_namespace(namespace).map(|pod| &**pod);
-    pods.find(|pod| {
+    users(world, namespace, claim).next()
+}
+
+/// All pods that count as [`user`].
+pub(crate) fn users<'w>(world: &'w World, namespace: &'w str, claim: &str) -> impl Iterator<Item = &'w Pod> {
+    let pods = world.pods.in_namespace(namespace).map(|pod| &**pod);
+    pods.filter(move |pod| {
         node_name(pod).is_some()
             && !is_terminal(pod)
             && !is_shut_down(pod)

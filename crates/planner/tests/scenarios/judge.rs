@@ -113,6 +113,24 @@ fn a_scale_down_out_of_order_is_found_out() {
 }
 
 #[test]
+fn a_claim_that_grows_out_of_turn_is_found_out() {
+    let mut sim = after("up replicas=3 claims");
+    sim.edit("StatefulSet", "web", |set| {
+        set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = "2Gi".into();
+    });
+    let grow = |claim: &str| {
+        let Action::Delete { target, .. } = delete(&sim, "PersistentVolumeClaim", claim) else {
+            return Vec::new();
+        };
+        let patch =
+            json!({"metadata": {"uid": "x"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        vec![Action::Patch { target, patch }]
+    };
+    assert_eq!(judge(&sim, grow("data-web-2")), "");
+    assert_eq!(judge(&sim, grow("data-web-1")), "lets data-web-1 grow before [\"data-web-2\"]");
+}
+
+#[test]
 fn a_claim_that_is_deleted_or_rewritten_is_found_out() {
     let sim = after("up replicas=1 claims");
     let found = judge(&sim, vec![delete(&sim, "PersistentVolumeClaim", "data-web-0")]);
@@ -121,6 +139,8 @@ fn a_claim_that_is_deleted_or_rewritten_is_found_out() {
     let patch = |patch: Value| vec![Action::Patch { target: target.clone(), patch }];
     let found = judge(&sim, patch(json!({"metadata": {"uid": "x"}, "spec": {"volumeName": "other"}})));
     assert_eq!(found, "changes more of claim data-web-0 than its owners");
+    let sized = |size: &str| json!({"metadata": {"uid": "x"}, "spec": {"resources": {"requests": {"storage": size}}}});
+    assert_eq!(judge(&sim, patch(sized("512Mi"))), "lets claim data-web-0 shrink");
     assert_eq!(judge(&sim, patch(json!({"metadata": {"uid": "x", "ownerReferences": []}}))), "");
 }
 

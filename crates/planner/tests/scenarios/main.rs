@@ -12,6 +12,7 @@ mod deployments;
 mod disruption;
 mod endpoints;
 mod garbage;
+mod growth;
 mod holds;
 mod judge;
 mod nodes;

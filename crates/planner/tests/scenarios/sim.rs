@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
+use planner::volume_binder::growth::Work;
 use planner::volume_binder::provisioner::{self, VolumeAction};
 use planner::world::KindName;
 use planner::{Action, Change, Key, ObjectRef, PLANNERS, Plan, World};
@@ -255,20 +256,39 @@ impl Sim {
         }
     }
 
-    fn provision(&mut self) -> bool {
+    /// Runs planners until nobody but the node has anything to do.
+    pub(crate) fn plan_only(&mut self) {
+        while let Some((planner, key)) = self.queue.pop_front() {
+            self.step(planner, &key);
+        }
+    }
+
+    /// Lets the node do what it has to do with its disks; says whether that was anything.
+    pub(crate) fn provision(&mut self) -> bool {
         let actions = provisioner::plan(&self.world, "node-a", "/volumes");
-        for action in &actions {
+        let is_any = !actions.is_empty();
+        for action in actions {
             match action {
                 VolumeAction::ProvisionVolume { volume, .. } => {
-                    self.make(planner::world::to_value(&**volume));
+                    self.make(planner::world::to_value(&*volume));
                 }
                 VolumeAction::DeleteVolume { volume, .. } => {
                     self.log.push(format!("delete the data of {}", self.alias_volume(&volume.name)));
                     self.delete(&(volume.kind.clone(), String::new(), volume.name.clone()));
                 }
+                VolumeAction::Grow(growth) => {
+                    match growth.work {
+                        Work::Nothing => {}
+                        work => self.log.push(format!("{work:?} of {}", growth.claim.name)),
+                    }
+                    for action in &growth.then {
+                        self.act(action)
+                            .unwrap_or_else(|Refused(why)| panic!("{}: {why}", growth.claim.name));
+                    }
+                }
             }
         }
-        !actions.is_empty()
+        is_any
     }
 
     fn alias_volume(&self, name: &str) -> String {

@@ -23,8 +23,7 @@ fn volume(name: &str, class: &str, storage: &str) -> Value {
 
 fn class(name: &str, mode: &str) -> Value {
     json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
-        "provisioner": provisioner::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": mode,
-        "mountOptions": ["noatime"]})
+        "provisioner": provisioner::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": mode})
 }
 
 fn pod(name: &str, claim: &str) -> Value {
@@ -259,7 +258,10 @@ fn the_provisioner_says_what_it_cannot_make() {
     block["spec"]["volumeMode"] = "Block".into();
     sim.make(block);
     sim.settle();
-    assert!(conditions(&sim, "block").contains("set spec.volumeMode to Filesystem"));
+    assert!(
+        conditions(&sim, "block")
+            .contains("class now makes directories: name one with parameters.backing: image")
+    );
     assert_eq!(provisioner::plan(&sim.world, "node-a", "/volumes"), Vec::<VolumeAction>::new());
 }
 

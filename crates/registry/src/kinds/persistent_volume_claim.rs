@@ -128,15 +128,11 @@ impl Strategy for Rules {
 
     fn warnings(&self, claim: &Value) -> Vec<String> {
         let (path, spec) = (Path::new("spec"), &claim["spec"]);
-        let mut warnings: Vec<String> = ["dataSource", "dataSourceRef", "volumeAttributesClassName"]
+        let warnings = ["dataSource", "dataSourceRef", "volumeAttributesClassName"]
             .iter()
             .filter(|field| !is_empty(&spec[**field]))
-            .map(|field| format!("{}: stead does not act on this field yet", path.child(field)))
-            .collect();
-        if spec["volumeMode"] == "Block" {
-            warnings.push("spec.volumeMode: stead makes volumes of mode Filesystem only".to_owned());
-        }
-        warnings
+            .map(|field| format!("{}: stead does not act on this field yet", path.child(field)));
+        warnings.collect()
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -211,11 +207,12 @@ fn default_class(classes: &[Value]) -> Option<&Value> {
     )
 }
 
-fn request(claim: &Value) -> &Value {
+/// What a claim, or a template of one, asks for.
+pub(crate) fn request(claim: &Value) -> &Value {
     &claim["spec"]["resources"]["requests"]["storage"]
 }
 
-fn compare(a: &Value, b: &Value) -> Option<Ordering> {
+pub(crate) fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     Some(Quantity::from_value(a).ok()?.cmp(&Quantity::from_value(b).ok()?))
 }
 

@@ -1,5 +1,7 @@
 //! `apps/v1` StatefulSet.
 
+mod growth;
+
 use apimachinery::annotations::{self, PAUSED, RESERVE_ORDINALS};
 use apimachinery::field::{FieldError, Path};
 use apimachinery::labels::Selector;
@@ -179,8 +181,13 @@ impl Strategy for Rules {
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let shrinks = growth::validate(new, old);
+        if !shrinks.is_empty() {
+            return shrinks;
+        }
         let frozen = |object: &Value| {
             let mut spec = object["spec"].clone();
+            growth::take_sizes(&mut spec, old);
             if let Some(map) = spec.as_object_mut() {
                 map.retain(|field, _| !MUTABLE.contains(&field.as_str()));
             }

@@ -75,7 +75,7 @@ fn pod_fields(found: &mut Vec<Path>, path: &Path, spec: &Value) {
 }
 
 fn container_fields(found: &mut Vec<Path>, path: &Path, container: &Value) {
-    for field in ["resizePolicy", "restartPolicyRules", "volumeDevices"] {
+    for field in ["resizePolicy", "restartPolicyRules"] {
         if !is_empty(&container[field]) {
             found.push(path.child(field));
         }

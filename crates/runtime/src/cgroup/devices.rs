@@ -5,9 +5,11 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::{Hierarchies, at};
+use crate::Device;
 
 /// Character devices that may be read and written: major, and minor if not all of them.
 const ALLOWED: [(u32, Option<u32>); 9] = [
@@ -23,19 +25,38 @@ const ALLOWED: [(u32, Option<u32>); 9] = [
 ];
 
 impl Hierarchies {
-    /// Closes all devices but the usual ones to the group at `path`. Nodes may still be made: a node alone
-    /// opens nothing.
-    pub(crate) fn restrict_devices(&self, path: &str) -> io::Result<()> {
+    /// Closes all devices but the usual ones and `blocks` to the group at `path`. Nodes may still be made: a node
+    /// alone opens nothing.
+    pub(crate) fn restrict_devices(&self, path: &str, blocks: &[Device]) -> io::Result<()> {
+        let blocks = blocks.iter().map(Block::of).collect::<io::Result<Vec<_>>>()?;
         if self.unified() {
             let Some(group) = self.open_v2(path)? else { return Ok(()) };
-            return bpf::attach(group.as_fd(), &program());
+            return bpf::attach(group.as_fd(), &program(&blocks));
         }
         let Some(dir) = self.v1_dir("devices", path) else { return Ok(()) };
-        restrict_v1(&dir)
+        restrict_v1(&dir, &blocks)
     }
 }
 
-fn restrict_v1(dir: &Path) -> io::Result<()> {
+/// A block device that may be opened.
+struct Block {
+    major: u32,
+    minor: u32,
+    read_only: bool,
+}
+
+impl Block {
+    fn of(device: &Device) -> io::Result<Self> {
+        let meta = fs::metadata(&device.source).map_err(|e| at(&device.source, &e))?;
+        if !meta.file_type().is_block_device() {
+            return Err(at(&device.source, &io::Error::other("is not a block device")));
+        }
+        let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+        Ok(Self { major, minor, read_only: device.read_only })
+    }
+}
+
+fn restrict_v1(dir: &Path, blocks: &[Block]) -> io::Result<()> {
     let write = |file: &str, rule: &str| {
         let file = dir.join(file);
         fs::write(&file, rule).map_err(|e| at(&file, &e))
@@ -46,6 +67,10 @@ fn restrict_v1(dir: &Path) -> io::Result<()> {
     for (major, minor) in ALLOWED {
         let minor = minor.map_or("*".to_owned(), |m| m.to_string());
         write("devices.allow", &format!("c {major}:{minor} rwm"))?;
+    }
+    for Block { major, minor, read_only } in blocks {
+        let access = if *read_only { "rm" } else { "rwm" };
+        write("devices.allow", &format!("b {major}:{minor} {access}"))?;
     }
     Ok(())
 }
@@ -61,16 +86,19 @@ const ALU_AND: u8 = 0x54;
 const ALU_RSH: u8 = 0x74;
 const JEQ: u8 = 0x15;
 const JNE: u8 = 0x55;
+const JSET: u8 = 0x45;
 const MOV: u8 = 0xb7;
 const MOV_REGISTER: u8 = 0xbc;
 const EXIT: u8 = 0x95;
 
+const TYPE_BLOCK: u32 = 1; // BPF_DEVCG_DEV_BLOCK
 const TYPE_CHAR: u32 = 2; // BPF_DEVCG_DEV_CHAR
 const ACCESS_MKNOD: u32 = 1; // BPF_DEVCG_ACC_MKNOD
+const ACCESS_WRITE: u32 = 4; // BPF_DEVCG_ACC_WRITE
 
 /// The rules as a program of type BPF_PROG_TYPE_CGROUP_DEVICE. Its context (r1) is `bpf_cgroup_dev_ctx`:
 /// access above type, major, minor, 32 bits each.
-fn program() -> Vec<u64> {
+fn program(blocks: &[Block]) -> Vec<u64> {
     let mut code = vec![
         insn(LDX_W, 2, 1, 0, 0),
         insn(LDX_W, 4, 1, 4, 0),
@@ -83,6 +111,16 @@ fn program() -> Vec<u64> {
     let deny = [insn(MOV, 0, 0, 0, 0), insn(EXIT, 0, 0, 0, 0)];
     code.push(insn(JNE, 2, 0, 2, ACCESS_MKNOD));
     code.extend(allow);
+    for Block { major, minor, read_only } in blocks {
+        let checks = if *read_only { 1 } else { 0 };
+        code.push(insn(JNE, 3, 0, 4 + checks, TYPE_BLOCK));
+        code.push(insn(JNE, 4, 0, 3 + checks, *major));
+        code.push(insn(JNE, 5, 0, 2 + checks, *minor));
+        if *read_only {
+            code.push(insn(JSET, 2, 0, 2, ACCESS_WRITE));
+        }
+        code.extend(allow);
+    }
     code.push(insn(JEQ, 3, 0, 2, TYPE_CHAR));
     code.extend(deny);
     for (major, minor) in ALLOWED {
@@ -170,9 +208,11 @@ mod tests {
     #[test]
     fn v1_rules_deny_all_first() {
         let dir = tempfile::tempdir().unwrap();
-        restrict_v1(dir.path()).unwrap();
+        restrict_v1(dir.path(), &[]).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("devices.deny")).unwrap(), "a");
         assert_eq!(fs::read_to_string(dir.path().join("devices.allow")).unwrap(), "c 136:* rwm");
+        restrict_v1(dir.path(), &[Block { major: 7, minor: 3, read_only: true }]).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("devices.allow")).unwrap(), "b 7:3 rm");
     }
 
     #[test]
@@ -182,7 +222,8 @@ mod tests {
         let dir = found.v2_dir(&path).expect("a cgroup2 mount");
         fs::create_dir(&dir).unwrap();
         let group = found.open_v2(&path).unwrap().unwrap();
-        let attached = bpf::attach(group.as_fd(), &program());
+        let blocks = [true, false].map(|read_only| Block { major: 7, minor: 3, read_only });
+        let attached = bpf::attach(group.as_fd(), &program(&blocks));
         fs::remove_dir(&dir).unwrap();
         attached.unwrap();
     }

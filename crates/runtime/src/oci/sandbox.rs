@@ -477,7 +477,7 @@ fn prepare(
         record::write(&folder.join("container.json"), record)?;
         hierarchies.create(cgroup)?;
         if !config.security.privileged {
-            hierarchies.restrict_devices(cgroup)?;
+            hierarchies.restrict_devices(cgroup, &config.devices)?;
         }
         hierarchies.apply(cgroup, &config.resources)
     };

@@ -19,7 +19,7 @@ use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{receive, send};
-use super::devices::host_devices;
+use super::devices::{asked_devices, host_devices};
 use super::environment::{add_unless_there, complete_env};
 use super::executor::Launcher;
 use super::protocol::{Fault, STDIO};
@@ -178,7 +178,8 @@ fn make_container(place: &Place<'_>, fds: CreateFds) -> Result<(i32, Option<Owne
 
 fn write_spec(place: &Place<'_>, config: &ContainerConfig) -> Result<(), Fault> {
     let fault = |why: &dyn ToString| Fault::system("writing the container's specification", why.to_string());
-    let devices = if config.security.privileged { host_devices() } else { Vec::new() };
+    let mut devices = if config.security.privileged { host_devices() } else { Vec::new() };
+    devices.extend(asked_devices(&config.devices).map_err(|e| fault(&e))?);
     let host = Host { hierarchies: place.hierarchies, devices, joins: place.joins };
     let mut spec = spec::spec(config, place.cgroup, &host).map_err(|e| fault(&e))?;
     let home = rootfs::home(&place.dir.join("rootfs"), config.security.uid);

@@ -97,6 +97,7 @@ impl Machine {
             argv: argv.iter().map(|a| (*a).to_owned()).collect(),
             env: vec!["PATH=/bin".to_owned(), "GREETING=hello".to_owned()],
             cwd: PathBuf::from("/"),
+            devices: Vec::new(),
             mounts: Vec::new(),
             security: Security {
                 uid: 0,

@@ -1,5 +1,9 @@
 //! Claims: when they are bound, what keeps them, and what becomes of their data.
 
+mod growth;
+mod images;
+mod trash;
+
 use std::path::Path;
 
 use crate::harness::Stead;

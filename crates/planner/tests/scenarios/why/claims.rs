@@ -218,8 +218,8 @@ fn a_volume_that_cannot_be_made_as_it_is_wanted() {
     ));
     sim.settle();
     insta::assert_snapshot!(why(&sim, "pvc/raw"), @r#"
-    claim/raw has no volume: stead.dev/local makes directories, not block devices: set spec.volumeMode to Filesystem
-    → its spec cannot be changed: delete the claim and create it anew
+    claim/raw has no volume: spec.volumeMode: "Block": class local makes directories: name one with parameters.backing: image, or set Filesystem
+    → neither the spec nor a class's parameters can be changed: delete what is wrong and create it anew
     "#);
 }
 

@@ -29,7 +29,7 @@ fn after(script: &str) -> Sim {
     sim
 }
 
-fn with_service() -> Sim {
+pub(crate) fn with_service() -> Sim {
     let mut sim = Sim::new();
     sim.make(
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
@@ -46,7 +46,7 @@ fn go_on(sim: &mut Sim, script: &str) {
     }
 }
 
-fn why(sim: &Sim, about: &str) -> String {
+pub(crate) fn why(sim: &Sim, about: &str) -> String {
     why_with(sim, about, json!([]))
 }
 
