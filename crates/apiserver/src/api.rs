@@ -410,6 +410,7 @@ impl ApiServer {
             (Subresource::EphemeralContainers, _) => {
                 handlers::status::part(self, &request, &target, Part::EphemeralContainers).await
             }
+            (Subresource::Resize, _) => handlers::status::part(self, &request, &target, Part::Resize).await,
             (Subresource::Scale, _) => handlers::scale::scale(self, &request, &target).await,
             (Subresource::Finalize, &Method::PUT) => {
                 handlers::finalize::finalize(self, &request, &target).await

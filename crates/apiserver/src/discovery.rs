@@ -237,7 +237,9 @@ pub(crate) struct Shown {
 pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
     let own = |kind, verbs| Shown { group: of.group, version: of.version, kind, verbs };
     match part {
-        Subresource::Status | Subresource::EphemeralContainers => own(of.kind, &["get", "patch", "update"]),
+        Subresource::Status | Subresource::EphemeralContainers | Subresource::Resize => {
+            own(of.kind, &["get", "patch", "update"])
+        }
         Subresource::Scale => {
             Shown { group: "autoscaling", version: "v1", kind: "Scale", verbs: &["get", "patch", "update"] }
         }

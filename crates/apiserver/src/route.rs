@@ -155,6 +155,7 @@ pub(crate) fn path_word(subresource: Subresource) -> &'static str {
         Subresource::PortForward => "portforward",
         Subresource::Proxy => "proxy",
         Subresource::EphemeralContainers => "ephemeralcontainers",
+        Subresource::Resize => "resize",
         Subresource::Binding => "binding",
         Subresource::Eviction => "eviction",
         Subresource::Finalize => "finalize",

@@ -167,7 +167,7 @@ impl Manager {
     /// taints are what they are refused for.
     fn wake_dependents(&self, object: &Object) {
         if matches!(object, Object::Node(_)) {
-            return self.host.admission.node_changed();
+            return self.host.admission.wake();
         }
         let matters = matches!(
             object,

@@ -16,6 +16,7 @@ mod nodes;
 mod pods;
 mod recovery;
 mod refusals;
+mod resize;
 mod seed_walkthrough;
 mod services;
 mod stateful_sets;
