@@ -21,6 +21,7 @@ mod manager;
 mod pod_volumes;
 mod probes;
 mod provisioning;
+mod pull_secrets;
 mod records;
 mod registration;
 mod resources;
