@@ -34,6 +34,22 @@ pub(super) fn start() -> io::Result<i32> {
     }
 }
 
+/// `PF_EXITING` of linux/sched.h.
+const EXITING: u64 = 0x4;
+
+/// Whether it is on its way out: nothing can join its namespace any more, although it is there until all that shared
+/// it has been waited for.
+pub(super) fn is_ending(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| has_flag(&stat, EXITING))
+}
+
+/// Whether a process has a flag of the kernel's: the seventh field behind its name (proc_pid_stat(5)).
+fn has_flag(stat: &str, flag: u64) -> bool {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let flags = fields.split_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & flag != 0)
+}
+
 fn hold() -> io::Result<()> {
     // Orphans of all containers are its children.
     sys::ignore_children();
@@ -60,4 +76,17 @@ fn empty_root() -> io::Result<()> {
     std::env::set_current_dir("/")?;
     mount_remount("/", flags | MountFlags::RDONLY, "")?;
     (0..=2).try_for_each(|stream| sys::redirect(&null, stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_is_told_by_the_kernels_flags() {
+        assert!(has_flag("7 (a) b) S 1 7 7 0 -1 4194308 0 0", EXITING));
+        assert!(!has_flag("7 (a) b) S 1 7 7 0 -1 4194304 0 0", EXITING));
+        assert!(!is_ending(std::process::id().cast_signed()));
+        assert!(is_ending(i32::MAX), "who is not there has ended");
+    }
 }

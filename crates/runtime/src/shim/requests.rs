@@ -124,7 +124,7 @@ impl Shim {
     /// The process that holds what the pod's containers share, made when it is first needed, and anew after its
     /// end.
     fn pause(&mut self) -> Result<i32, Fault> {
-        if let Some(pid) = self.pause {
+        if let Some(pid) = self.pause.filter(|pid| !pause::is_ending(*pid)) {
             return Ok(pid);
         }
         let pid =
