@@ -247,6 +247,28 @@ fn back_off_doubles_up_to_five_minutes() {
 }
 
 #[test]
+fn a_run_of_ten_minutes_makes_up_for_all_crashes_before_it() {
+    let ran = |pod: &mut Pod, minutes: i64| {
+        let finished_at = pod.now.checked_add(minutes.minutes()).unwrap();
+        let RecordState::Exited { finished_at: end, .. } = &mut pod.records[0].state else {
+            panic!("it ended")
+        };
+        *end = finished_at;
+        pod.records[0].backoff_step = 6;
+        pod.now = finished_at;
+        pod.plan()
+    };
+    let short = ran(&mut Pod::one().ended("db", 6, 1), 9);
+    assert_eq!((short.actions, short.requeue_after), (vec![], Some(SignedDuration::from_mins(5))));
+    let long = ran(&mut Pod::one().ended("db", 6, 1), 10);
+    assert!(
+        matches!(&long.actions[..], [PodAction::StartContainer { backoff_step: 1, .. }]),
+        "{:?}",
+        long.actions
+    );
+}
+
+#[test]
 fn a_failed_liveness_probe_ends_the_container() {
     let mut pod = Pod::one().runs("db", 0);
     pod.probes.failed = Some("failed liveness probe".to_owned());

@@ -127,8 +127,8 @@ fn a_resize_that_cannot_be_is_told_and_changes_nothing() {
     stead.shell("first", "rm /dev/shm/full");
     until(&stead, "first", "resources.limits.memory", "33Mi");
 
-    let refusal = stead.fails(r#"patch pod first --subresource=resize -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"memory":null}}}]}}'"#);
-    assert!(refusal.contains("resource requests cannot be removed"), "{refusal}");
+    let refusal = stead.fails(r#"patch pod first --subresource=resize -p '{"spec":{"containers":[{"name":"main","resources":{"limits":{"memory":null}}}]}}'"#);
+    assert!(refusal.contains("resource limits cannot be removed"), "{refusal}");
     let refusal = stead.fails(r#"patch pod first -p '{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"1"}}}]}}'"#);
     assert!(refusal.contains("pod updates may not change fields other than"), "{refusal}");
 }
