@@ -139,7 +139,8 @@ impl Manager {
         }
     }
 
-    fn all(&self) -> Vec<Arc<Handle>> {
+    /// The workers of all pods.
+    pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
         lock(&self.workers).values().cloned().collect()
     }
 

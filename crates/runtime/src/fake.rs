@@ -324,13 +324,13 @@ impl Runtime for Fake {
                 let doing = format!("resizing container {}", status.config.id);
                 return Err(Error::System { doing, why });
             }
-            status.config.update(resources, annotations);
+            status.config.update(&resources, annotations);
             Ok(())
         })
     }
 
     async fn update_pod_sandbox_resources(&self, sandbox: &str, resources: Resources) -> Result<(), Error> {
-        self.lock().sandbox(sandbox)?.status.config.resources.update(resources);
+        self.lock().sandbox(sandbox)?.status.config.resources.update(&resources);
         Ok(())
     }
 

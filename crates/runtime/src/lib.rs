@@ -190,7 +190,7 @@ pub struct ContainerConfig {
 
 impl Resources {
     /// Takes over the limits that `other` has.
-    pub(crate) fn update(&mut self, other: Self) {
+    pub(crate) fn update(&mut self, other: &Self) {
         self.cpu_shares = other.cpu_shares.or(self.cpu_shares);
         self.cpu_quota = other.cpu_quota.or(self.cpu_quota);
         self.cpu_period = other.cpu_period.or(self.cpu_period);
@@ -202,7 +202,7 @@ impl Resources {
 
 impl ContainerConfig {
     /// Takes over other limits and annotations.
-    pub(crate) fn update(&mut self, resources: Resources, annotations: BTreeMap<String, String>) {
+    pub(crate) fn update(&mut self, resources: &Resources, annotations: BTreeMap<String, String>) {
         self.resources.update(resources);
         self.annotations.extend(annotations);
     }

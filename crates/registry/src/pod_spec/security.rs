@@ -87,7 +87,7 @@ fn validate_profiles(errors: &mut Errors, path: &Path, context: &Value) {
                 errors.push(FieldError::invalid(&at, file.clone(), words));
             }
             (true, false) if field == "seccompProfile" => {
-                check::local_descending_path(errors, &at, text(file))
+                check::local_descending_path(errors, &at, text(file));
             }
             _ => {}
         }

@@ -348,7 +348,7 @@ impl Sandbox {
         let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.container_cgroup(id));
         let file = container_dir(&self.dir, id).join("container.json");
         let Some(mut record) = lock(&self.containers).get(id).cloned() else { return self.known(id) };
-        record.config.update(resources, annotations);
+        record.config.update(&resources, annotations);
         let doing = format!("resizing container {id}");
         let record = blocking(move || {
             let limits = &record.config.resources;

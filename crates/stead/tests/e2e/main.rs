@@ -9,6 +9,7 @@ mod clients;
 mod deployments;
 mod encryption;
 mod escapes;
+mod figures;
 mod harness;
 mod images;
 mod kubectl;
