@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apimachinery::inject::{Clock, Random};
 use apimachinery::meta::ObjectExt;
@@ -32,6 +32,7 @@ use crate::authz::{self, Cache, RequestInfo};
 use crate::body::RequestBody;
 use crate::codec;
 use crate::fairness::{FairQueue, Seat};
+use crate::figures::{Counted, FigureSource, Figures};
 use crate::finish::Wishes;
 use crate::handlers;
 use crate::life::Part;
@@ -98,6 +99,7 @@ struct Inner {
     queue: FairQueue,
     watches: Places,
     connections: AtomicU64,
+    figures: Figures,
 }
 
 /// A request whose body has arrived.
@@ -137,6 +139,7 @@ impl ApiServer {
             queue: FairQueue::new(),
             watches: Places::new(MAX_WATCHES, MAX_WATCHES_OF_USER),
             connections: AtomicU64::new(0),
+            figures: Figures::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -256,6 +259,15 @@ impl ApiServer {
         }
     }
 
+    /// Who else counts: what they say stands in `/metrics`, and behind metrics.k8s.io. The first to say so stays.
+    pub fn show_figures(&self, others: Arc<dyn FigureSource>) {
+        self.inner.figures.show(others);
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.inner.figures
+    }
+
     /// Ends all watches and log streams, so that connections can close.
     pub fn end_streams(&self) {
         self.inner.shutdown.cancel();
@@ -341,6 +353,7 @@ impl ApiServer {
             return Err(Status::method_not_allowed());
         }
         match route {
+            Route::Metrics => Ok(self.inner.figures.answer().await),
             Route::Health => Ok(respond::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok")),
             Route::OpenIdConfiguration => Ok(authn::configuration()),
             Route::KeySet => Ok(authn::key_set(self.token_key())),
@@ -370,6 +383,9 @@ impl ApiServer {
     }
 
     async fn collection(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        if registry::measured(target.kind).is_some() {
+            return handlers::measured::measured(self, &request, &target).await;
+        }
         if let Some(question) = reviews::question(target.kind) {
             return handlers::review::review(self, &request, &target, question).await;
         }
@@ -387,6 +403,9 @@ impl ApiServer {
     }
 
     async fn object(&self, request: Request, target: Target) -> Result<Answer, Status> {
+        if registry::measured(target.kind).is_some() {
+            return handlers::measured::measured(self, &request, &target).await;
+        }
         if reviews::question(target.kind).is_some() {
             return Err(Status::method_not_allowed());
         }
@@ -410,6 +429,7 @@ impl ApiServer {
             (Subresource::EphemeralContainers, _) => {
                 handlers::status::part(self, &request, &target, Part::EphemeralContainers).await
             }
+            (Subresource::Resize, _) => handlers::status::part(self, &request, &target, Part::Resize).await,
             (Subresource::Scale, _) => handlers::scale::scale(self, &request, &target).await,
             (Subresource::Finalize, &Method::PUT) => {
                 handlers::finalize::finalize(self, &request, &target).await
@@ -462,12 +482,17 @@ where
         let Self { api, user, origin } = self.clone();
         let (mut parts, body) = request.into_parts();
         let wishes = Wishes::of(&parts.uri, &parts.headers);
+        let counting = api.clone();
+        let counted = Arc::new(OnceLock::new());
+        let (begun, method) = (Instant::now(), parts.method.clone());
+        let told = Arc::clone(&counted);
         let answer = async move {
             // Who may not ask is refused before the body is read.
             let (user, route) = match admit(&api, &user, &parts).await {
                 Ok(admitted) => admitted,
                 Err(status) => return respond::refusal(&status),
             };
+            let _ = told.set(Counted::of(&route, &parts.method, parts.uri.query()));
             let turn = match route {
                 // Whoever looks after stead must learn that it lives, most of all when there is much to do.
                 Route::Health => Ok(None),
@@ -503,7 +528,12 @@ where
             };
             api.answer(route, request).await
         };
-        Box::pin(async move { Ok(wishes.fulfil(answer.await).await) })
+        Box::pin(async move {
+            let answer = answer.await;
+            let counted = counted.get_or_init(|| Counted::refused(&method));
+            counting.figures().note(counted, answer.status(), begun.elapsed());
+            Ok(wishes.fulfil(answer).await)
+        })
     }
 }
 

@@ -113,6 +113,9 @@ pub(crate) fn verbs(kind: &Kind) -> Vec<&'static str> {
     if reviews::question(kind).is_some() {
         return vec!["create"];
     }
+    if registry::measured(kind).is_some() {
+        return vec!["get", "list"];
+    }
     let together = !kind.has(Subresource::Finalize);
     VERBS.iter().copied().filter(|verb| together || *verb != "deletecollection").collect()
 }
@@ -137,6 +140,7 @@ fn paths() -> Value {
         "/.well-known/openid-configuration",
         "/healthz",
         "/livez",
+        "/metrics",
         "/openapi/v2",
         "/openapi/v3",
         "/openid/v1/jwks",
@@ -199,7 +203,7 @@ pub(crate) fn resources(group: &str, version: &str) -> Option<Value> {
     for kind in kinds {
         let mut resource = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": is_namespaced(kind),
             "kind": kind.kind, "verbs": verbs(kind)});
-        if reviews::question(kind).is_none() {
+        if reviews::question(kind).is_none() && registry::measured(kind).is_none() {
             resource["storageVersionHash"] = storage_version_hash(kind).into();
         }
         if !kind.short_names.is_empty() {
@@ -237,7 +241,9 @@ pub(crate) struct Shown {
 pub(crate) fn shown(of: &'static Kind, part: Subresource) -> Shown {
     let own = |kind, verbs| Shown { group: of.group, version: of.version, kind, verbs };
     match part {
-        Subresource::Status | Subresource::EphemeralContainers => own(of.kind, &["get", "patch", "update"]),
+        Subresource::Status | Subresource::EphemeralContainers | Subresource::Resize => {
+            own(of.kind, &["get", "patch", "update"])
+        }
         Subresource::Scale => {
             Shown { group: "autoscaling", version: "v1", kind: "Scale", verbs: &["get", "patch", "update"] }
         }

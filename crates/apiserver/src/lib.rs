@@ -22,6 +22,7 @@ mod continue_token;
 mod discovery;
 mod expire;
 mod fairness;
+pub mod figures;
 mod finish;
 mod handlers;
 mod life;

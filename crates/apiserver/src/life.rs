@@ -18,8 +18,17 @@ pub(crate) enum Part {
     Status,
     /// `spec.ephemeralContainers` alone.
     EphemeralContainers,
+    /// The containers' `resources` alone.
+    Resize,
     /// What the strategy's own function wrote: a binding, a finalize.
     Given,
+}
+
+impl Part {
+    /// Whether it is of the object's spec, to which defaults, rules and the generation belong.
+    pub(crate) fn is_of_spec(self) -> bool {
+        matches!(self, Self::Main | Self::EphemeralContainers | Self::Resize)
+    }
 }
 
 /// Completes a new object before the strategy sees it.
@@ -59,6 +68,7 @@ pub(crate) fn carry_over(kind: &Kind, part: Part, new: &mut Value, old: &Value) 
         Part::Main | Part::Given => {}
         Part::Status => keep_only_status(new, old),
         Part::EphemeralContainers => keep_only_ephemeral_containers(new, old),
+        Part::Resize => keep_only_resize(kind, new, old),
     }
     let meta = new.meta_mut();
     meta.remove("selfLink");
@@ -126,6 +136,12 @@ fn keep_only_ephemeral_containers(new: &mut Value, old: &Value) {
         (None, Some(spec)) => drop(spec.remove(LIST)),
         (_, None) => {}
     }
+}
+
+/// Of the metadata, only which version is meant.
+fn keep_only_resize(kind: &Kind, new: &mut Value, old: &Value) {
+    let sent = std::mem::replace(new, old.clone());
+    kind.strategy.resize(new, &sent);
 }
 
 /// Marks an object as being deleted: `grace` seconds from now.

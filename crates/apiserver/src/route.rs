@@ -8,6 +8,8 @@ use registry::{Kind, Scope, Subresource, VERSIONS, Version};
 pub(crate) enum Route {
     /// `/healthz`, `/livez`, `/readyz` and what stands below them.
     Health,
+    /// `/metrics`: what the parts of stead count.
+    Metrics,
     /// `/version`.
     Version,
     /// `/`: the list of paths.
@@ -77,6 +79,7 @@ pub(crate) fn parse(path: &str) -> Result<Route, Status> {
     match words.as_slice() {
         [] => Ok(Route::Root),
         ["healthz" | "livez" | "readyz", ..] => Ok(Route::Health),
+        ["metrics"] => Ok(Route::Metrics),
         ["version"] => Ok(Route::Version),
         ["api"] => Ok(Route::CoreVersions),
         ["apis"] => Ok(Route::Groups),
@@ -155,6 +158,7 @@ pub(crate) fn path_word(subresource: Subresource) -> &'static str {
         Subresource::PortForward => "portforward",
         Subresource::Proxy => "proxy",
         Subresource::EphemeralContainers => "ephemeralcontainers",
+        Subresource::Resize => "resize",
         Subresource::Binding => "binding",
         Subresource::Eviction => "eviction",
         Subresource::Finalize => "finalize",

@@ -154,7 +154,7 @@ impl ApiServer {
         for _ in 0..MAX_UPDATE_ATTEMPTS {
             let current = self.read(target).await?;
             let mut old = codec::decode(&current)?;
-            if matches!(update.part, Part::Main | Part::EphemeralContainers) {
+            if update.part.is_of_spec() {
                 // An older release may have stored it: what has got a default since is not a change.
                 target.kind.strategy.set_defaults(&mut old);
             }
@@ -200,7 +200,7 @@ impl ApiServer {
             restriction::admit(self, user, target, Operation::Update, new, old).await?;
         }
         life::carry_over(kind, part, new, old)?;
-        if matches!(part, Part::Main | Part::EphemeralContainers) {
+        if part.is_of_spec() {
             kind.strategy.set_defaults(new);
         }
         ownership::keep(target, part, author, sent, new, Some(old), self.clock().now());
@@ -213,9 +213,12 @@ impl ApiServer {
             errors.extend(kind.strategy.validate_update(new, old));
             life::raise_generation(kind, new, old);
         }
-        if part == Part::EphemeralContainers {
+        if matches!(part, Part::EphemeralContainers | Part::Resize) {
             errors = kind.strategy.validate(new);
-            errors.extend(kind.strategy.validate_ephemeral_containers(new, old));
+            errors.extend(match part {
+                Part::Resize => kind.strategy.validate_resize(new, old),
+                _ => kind.strategy.validate_ephemeral_containers(new, old),
+            });
             life::raise_generation(kind, new, old);
         }
         if part == Part::Status {

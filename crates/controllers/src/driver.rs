@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apimachinery::inject::Clock;
 use client::{Clients, ExecuteError, Executor, Informers, Recorder};
@@ -12,6 +12,7 @@ use futures::FutureExt;
 use jiff::SignedDuration;
 use planner::{Key, Object, Planner, World};
 
+use crate::figures::Figures;
 use crate::queue::Queue;
 
 /// Keys of one planner that are worked on at the same time.
@@ -31,16 +32,18 @@ struct Controller {
     queue: Queue<Key>,
     failures: Mutex<HashMap<Key, u32>>,
     clock: Clock,
+    figures: Arc<Figures>,
 }
 
 /// Runs `planners` against the API, each as its own user of `clients`, until `shutdown` resolves. The informers must be running.
-/// `host` is named as the source of events; plans are made as of what `clock` says.
+/// `host` is named as the source of events; plans are made as of what `clock` says, and counted in `figures`.
 pub async fn run(
     planners: &[&'static dyn Planner],
     clients: &Clients,
     informers: Arc<Informers>,
     host: &str,
     clock: Clock,
+    figures: &Arc<Figures>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
@@ -54,6 +57,7 @@ pub async fn run(
             queue: Queue::new(),
             failures: Mutex::default(),
             clock: clock.clone(),
+            figures: Arc::clone(figures),
         });
         controller.listen();
         for _ in 0..WORKERS {
@@ -82,6 +86,7 @@ impl Controller {
         for object in objects {
             for key in self.planner.keys(world, object) {
                 self.queue.add(key);
+                self.figures.added(self.planner.name(), self.queue.len());
             }
         }
     }
@@ -91,17 +96,21 @@ impl Controller {
         self.informers.synced().await;
         loop {
             let key = self.queue.next().await;
+            self.figures.deep(self.planner.name(), self.queue.len());
+            let begun = Instant::now();
             // A planner that panics over one key must go on with the others, and with this one later.
             if AssertUnwindSafe(self.step(&key)).catch_unwind().await.is_err() {
                 tracing::error!(controller = self.planner.name(), ?key, "the planner panicked");
                 self.queue.add_after(key.clone(), self.failed(&key).1);
             }
+            self.figures.worked(self.planner.name(), begun.elapsed());
             self.queue.done(&key);
         }
     }
 
     async fn step(&self, key: &Key) {
         let plan = self.planner.plan(&self.informers.world(), key, self.clock.now());
+        self.figures.planned(self.planner.name(), key, &plan);
         if let Some(after) = plan.requeue_after {
             self.queue.add_after(key.clone(), after.max(SignedDuration::ZERO).unsigned_abs());
         }
@@ -121,6 +130,7 @@ impl Controller {
         if !error.is_stale() || failures >= OFTEN {
             tracing::warn!(controller = self.planner.name(), ?key, failures, "{error}");
         }
+        self.figures.retried(self.planner.name());
         self.queue.add_after(key.clone(), pause);
     }
 

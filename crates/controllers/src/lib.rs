@@ -7,6 +7,8 @@
 //! than [`LONGEST_RETRY`].**
 
 mod driver;
+mod figures;
 mod queue;
 
 pub use driver::{LONGEST_RETRY, run};
+pub use figures::Figures;

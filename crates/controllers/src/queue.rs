@@ -108,6 +108,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
+    /// How many keys wait for a worker.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().ready.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }

@@ -87,8 +87,16 @@ fn drive(planner: &'static dyn Planner, client: Client, informers: &Arc<Informer
     let informers = Arc::clone(informers);
     tokio::spawn(async move {
         let clients = Clients::one(client);
-        controllers::run(&[planner], &clients, informers, "here", Clock::new(Timestamp::now), pending())
-            .await;
+        controllers::run(
+            &[planner],
+            &clients,
+            informers,
+            "here",
+            Clock::new(Timestamp::now),
+            &Arc::default(),
+            pending(),
+        )
+        .await;
     });
 }
 

@@ -24,6 +24,7 @@
 //! ```
 
 mod feed;
+mod figures;
 mod server;
 mod upstream;
 mod wire;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+pub use figures::Figures;
 use server::Server;
 use tokio::sync::oneshot;
 use zone::Zone;
@@ -108,6 +110,11 @@ impl Dns {
     /// The addresses that are listened on, with their ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
+    }
+
+    /// What it counts, also while it runs.
+    pub fn figures(&self) -> Arc<Figures> {
+        self.server.figures()
     }
 
     /// Follows the Services and EndpointSlices of all namespaces, and answers queries until `shutdown`.

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::figures::Figures;
 use crate::upstream::{Upstream, read_message, write_message};
 use crate::wire::{self, Step, Transport};
 use crate::zone::Zone;
@@ -47,6 +48,7 @@ struct Shared {
     upstream: Upstream,
     forwarded: Semaphore,
     turn: AtomicUsize,
+    figures: Arc<Figures>,
 }
 
 impl Server {
@@ -68,8 +70,13 @@ impl Server {
             upstream: Upstream::new(upstreams, addresses.clone()),
             forwarded: Semaphore::new(MAX_FORWARDED),
             turn: AtomicUsize::new(0),
+            figures: Arc::default(),
         });
         Ok(Self { sockets, addresses, shared })
+    }
+
+    pub(crate) fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.shared.figures)
     }
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
@@ -104,11 +111,27 @@ impl Shared {
     fn handle(&self, packet: &[u8], transport: Transport) -> Step {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let zone = self.zone.read().unwrap_or_else(PoisonError::into_inner);
-        wire::handle(packet, transport, &zone, turn)
+        let step = wire::handle(packet, transport, &zone, turn);
+        drop(zone);
+        self.figures.asked(match &step {
+            Step::Ignore => "none",
+            Step::Reply(_) => "zone",
+            Step::Forward | Step::Complete(_) => "forward",
+        });
+        if let Step::Reply(reply) = &step {
+            self.figures.answered(reply);
+        }
+        step
     }
 
     /// Does what the zone cannot do alone. `None`: there is nothing to reply.
     async fn finish(&self, step: Step, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let reply = self.finished(step, packet, transport).await;
+        reply.iter().for_each(|reply| self.figures.answered(reply));
+        reply
+    }
+
+    async fn finished(&self, step: Step, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let Ok(_permit) = self.forwarded.try_acquire() else {
             return Some(wire::failure(packet, ResponseCode::ServFail));
         };

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use planner::Key;
-use planner::scheduler::{Rejection, admit};
+use planner::scheduler::{Rejection, ResizeRefusal, admit, admit_resize};
 
 use crate::worker::Handle;
 
@@ -86,6 +86,31 @@ impl Admission {
         Verdict::Refused(rejection)
     }
 
+    /// Whether the pod, which is here, may have the resources that its spec asks for now. When it may not, it is woken
+    /// as soon as that may be different.
+    pub(crate) fn decide_on_resize(
+        &self,
+        handle: &Arc<Handle>,
+        node: Option<&Node>,
+    ) -> Result<(), ResizeRefusal> {
+        let mut state = self.lock();
+        let others = state.taken.values().filter(|other| other.uid != handle.uid && !other.is_over());
+        let others: Vec<_> = others.map(|other| other.pod()).collect();
+        let pod = handle.pod();
+        let answer =
+            node.map_or(Ok(()), |node| admit_resize(node, others.iter().map(|other| &**other), &pod));
+        match answer {
+            Ok(()) => state.waiting.remove(&handle.uid),
+            Err(_) => state.waiting.insert(handle.uid.clone(), Arc::clone(handle)),
+        };
+        answer
+    }
+
+    /// Somebody has let go of something: who waits may ask again.
+    pub(crate) fn wake(&self) {
+        self.lock().wake();
+    }
+
     /// Nothing of the pod runs any more, and what it had is free: who waits may ask again.
     pub(crate) fn release(&self, uid: &str) {
         let mut state = self.lock();
@@ -93,11 +118,6 @@ impl Admission {
         if state.taken.remove(uid).is_some() {
             state.wake();
         }
-    }
-
-    /// The node is another: who waits may ask again.
-    pub(crate) fn node_changed(&self) {
-        self.lock().wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -25,8 +25,15 @@ pub(crate) mod kept {
     pub(crate) const IMAGE_ID: &str = "image-id";
     pub(crate) const STOP_SIGNAL: &str = "stop-signal";
     pub(crate) const TERMINATION_MESSAGE: &str = "termination-message";
+    pub(crate) const RESOURCES: &str = "resources";
     /// Of the sandbox.
     pub(crate) const GRACE_SECONDS: &str = "termination-grace-period-seconds";
+
+    /// The resources of a container's spec, as they are kept.
+    pub(crate) fn resources(container: &k8s_openapi::api::core::v1::Container) -> String {
+        // Strings as keys and values: this cannot fail.
+        serde_json::to_string(&container.resources).unwrap_or_default()
+    }
 }
 
 /// What the image says about running it.
@@ -102,6 +109,7 @@ pub(crate) fn container_config(parts: Parts<'_>) -> Result<ContainerConfig, Stri
         (kept::IMAGE_ID, image.id.clone()),
         (kept::STOP_SIGNAL, image.stop_signal.clone()),
         (kept::TERMINATION_MESSAGE, parts.termination_message.display().to_string()),
+        (kept::RESOURCES, kept::resources(container)),
     ];
     Ok(ContainerConfig {
         id: runtime_id(id),

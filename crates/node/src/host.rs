@@ -1,7 +1,8 @@
 //! What all pod workers share: the node's settings and its hands.
 
+use std::io::Read;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -79,6 +80,9 @@ impl Hands {
     }
 }
 
+/// The most of a seccomp profile that is read, in bytes.
+const MAX_PROFILE: u64 = 1 << 20;
+
 /// Containers that are made at the same time on this node; more wait.
 const STARTING_AT_ONCE: usize = 8;
 
@@ -145,6 +149,21 @@ impl Host {
     /// The folder of one pod's files.
     pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
         self.config.pods_dir.join(uid)
+    }
+
+    /// A seccomp profile of this machine, by its path below the folder of them. What leads out of that folder is no
+    /// such path.
+    pub(crate) fn seccomp_profile(&self, file: &str) -> Result<String, String> {
+        let state = self.config.pods_dir.parent().unwrap_or(&self.config.pods_dir);
+        let (folder, path) = (state.join("seccomp"), Path::new(file));
+        let why = |why: String| format!("cannot load seccomp profile {:?}: {why}", folder.join(file));
+        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(why("it must be a relative path without '..'".to_owned()));
+        }
+        let opened = std::fs::File::open(folder.join(path)).map_err(|e| why(e.to_string()))?;
+        let mut text = String::new();
+        let read = opened.take(MAX_PROFILE).read_to_string(&mut text);
+        read.map(|_| text).map_err(|e| why(e.to_string()))
     }
 
     /// What a pod with this address may be told of where it is.

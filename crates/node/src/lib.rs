@@ -12,6 +12,7 @@ mod downward;
 mod env;
 mod etc_files;
 mod exec;
+mod figures;
 mod health_checks;
 mod hooks;
 mod host;
@@ -21,6 +22,7 @@ mod manager;
 mod pod_volumes;
 mod probes;
 mod provisioning;
+mod pull_secrets;
 mod records;
 mod registration;
 mod resources;
@@ -33,6 +35,7 @@ mod volume_plan;
 mod work;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -42,6 +45,7 @@ use k8s_openapi::api::core::v1::Container;
 use planner::pod_actions::{ContainerId, Record, RecordState};
 
 pub use exec::{Exec, Input, Output, Streams};
+pub use figures::Measured;
 pub use host::{Config, Parts};
 pub use logs::{LogQuery, LogStream};
 pub use provisioning::KEEP_TRASH;
@@ -109,6 +113,7 @@ pub enum Error {
 pub struct Node {
     host: Arc<Host>,
     manager: Arc<Manager>,
+    samples: Arc<figures::Samples>,
 }
 
 impl Node {
@@ -124,7 +129,7 @@ impl Node {
         registered.map_err(|source| Error::Register { name: host.config.name.clone(), source })?;
         let manager = Manager::new(Arc::clone(&host));
         manager.start().await?;
-        Ok(Self { host, manager })
+        Ok(Self { host, manager, samples: Arc::default() })
     }
 
     /// Runs until `shutdown` resolves. Pods run on after that; nobody here touches them any more when this
@@ -212,6 +217,21 @@ impl Node {
         connection.set_nonblocking(true).map_err(io)?;
         connection.set_nodelay(true).map_err(io)?;
         tokio::net::TcpStream::from_std(connection).map_err(io)
+    }
+
+    /// What the machine uses now; that takes a second when nobody has asked lately.
+    pub async fn usage(&self) -> Measured {
+        figures::node(&self.samples, &self.host, &self.manager).await
+    }
+
+    /// What its pods use now, by namespace and name; that takes a second when nobody has asked lately.
+    pub async fn pods_usage(&self) -> BTreeMap<(String, String), Measured> {
+        figures::pods(&self.samples, &self.host, &self.manager).await
+    }
+
+    /// All that it counts, in OpenMetrics text without the end mark.
+    pub async fn figures(&self) -> String {
+        figures::text(&self.host, &self.manager).await
     }
 
     fn find(&self, name: &ContainerName) -> Result<Arc<worker::Handle>, Error> {

@@ -139,7 +139,8 @@ impl Manager {
         }
     }
 
-    fn all(&self) -> Vec<Arc<Handle>> {
+    /// The workers of all pods.
+    pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
         lock(&self.workers).values().cloned().collect()
     }
 
@@ -167,7 +168,7 @@ impl Manager {
     /// taints are what they are refused for.
     fn wake_dependents(&self, object: &Object) {
         if matches!(object, Object::Node(_)) {
-            return self.host.admission.node_changed();
+            return self.host.admission.wake();
         }
         let matters = matches!(
             object,

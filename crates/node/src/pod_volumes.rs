@@ -238,7 +238,7 @@ pub(crate) async fn forget_strangers(host: &Arc<Host>, known: &HashSet<String>) 
 pub(crate) async fn forget_run(host: &Host, uid: &str, id: &ContainerId) -> std::io::Result<()> {
     let log = log_path(host, uid, id);
     let aside = runtime::shim::moved_aside(&log);
-    for path in [log, aside, message_path(host, uid, id)] {
+    for path in [log, message_path(host, uid, id)].into_iter().chain(aside) {
         match tokio::fs::remove_file(path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}

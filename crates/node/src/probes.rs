@@ -4,6 +4,7 @@
 //! pod is Ready when it is ready; failures count by the period, as upstream's do.
 
 mod attempt;
+mod grpc;
 mod tls;
 
 pub(crate) use attempt::http_get as http_hook;

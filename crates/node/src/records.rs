@@ -26,6 +26,11 @@ pub(crate) fn record(pod: &Pod, status: &ContainerStatus) -> Option<Record> {
         container_id: format!("stead://{uid}/{}", status.config.id),
         image: kept(kept::IMAGE).unwrap_or_default(),
         image_id: kept(kept::IMAGE_ID).unwrap_or_default(),
+        resources: match kept(kept::RESOURCES) {
+            Some(text) => serde_json::from_str::<Option<_>>(&text).ok().flatten().unwrap_or_default(),
+            // An older stead made it, which never changed any.
+            None => find(pod, &id.name).and_then(|c| c.resources.clone()).unwrap_or_default(),
+        },
         id,
     })
 }

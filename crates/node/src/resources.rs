@@ -154,6 +154,21 @@ pub(crate) fn pod_resources(pod: &Pod) -> Resources {
     }
 }
 
+/// Limits that are kept by whoever keeps one of the two. What one of them does not limit stays as it is.
+pub(crate) fn larger(a: &Resources, b: &Resources) -> Resources {
+    fn most<T: Ord + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+        a.zip(b).map(|(a, b)| a.max(b))
+    }
+    Resources {
+        cpu_shares: most(a.cpu_shares, b.cpu_shares),
+        cpu_quota: most(a.cpu_quota, b.cpu_quota),
+        cpu_period: most(a.cpu_period, b.cpu_period),
+        memory_limit: most(a.memory_limit, b.memory_limit),
+        pids_limit: most(a.pids_limit, b.pids_limit),
+        oom_score_adj: None,
+    }
+}
+
 /// The bytes of an optional quantity such as an emptyDir's sizeLimit.
 pub(crate) fn bytes(quantity: Option<&Text>) -> Option<u64> {
     let value = Quantity::parse(&quantity?.0).ok()?.value();

@@ -99,10 +99,8 @@ pub(crate) fn security(pod: &Pod, container: &Container, user: ImageUser) -> Res
         .or_else(|| pod_context.and_then(|c| c.run_as_non_root))
         .unwrap_or(false);
     if non_root && user.uid == 0 {
-        return Err(format!(
-            "container {} has runAsNonRoot and image will run as root: set securityContext.runAsUser",
-            container.name
-        ));
+        let asked = context.and_then(|c| c.run_as_user).or(pod_context.and_then(|c| c.run_as_user));
+        return Err(runs_as_root(pod, container, asked == Some(0)));
     }
     let mut additional_gids = user.additional_gids;
     if let Some(pod_context) = pod_context {
@@ -112,9 +110,6 @@ pub(crate) fn security(pod: &Pod, container: &Container, user: ImageUser) -> Res
     additional_gids.sort_unstable();
     additional_gids.dedup();
     let privileged = context.and_then(|c| c.privileged).unwrap_or(false);
-    let profile = context
-        .and_then(|c| c.seccomp_profile.as_ref())
-        .or_else(|| pod_context.and_then(|c| c.seccomp_profile.as_ref()));
     Ok(Security {
         uid: user.uid,
         gid: user.gid,
@@ -123,8 +118,34 @@ pub(crate) fn security(pod: &Pod, container: &Container, user: ImageUser) -> Res
         capabilities: if privileged { owned(&ALL_CAPABILITIES) } else { capabilities(container) },
         no_new_privileges: context.and_then(|c| c.allow_privilege_escalation) == Some(false),
         read_only_root: context.and_then(|c| c.read_only_root_filesystem).unwrap_or(false),
-        seccomp_default: !privileged && !is_unconfined(profile),
+        seccomp_default: !privileged && !is_unconfined(seccomp_profile(pod, container)),
+        seccomp_profile: None,
     })
+}
+
+/// Upstream's sentences (`verifyRunAsNonRoot`).
+fn runs_as_root(pod: &Pod, container: &Container, is_asked_for: bool) -> String {
+    let meta = &pod.metadata;
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let shown = format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid));
+    let what = if is_asked_for {
+        "container's runAsUser breaks non-root policy"
+    } else {
+        "container has runAsNonRoot and image will run as root"
+    };
+    format!("{what} (pod: {shown:?}, container: {})", container.name)
+}
+
+/// The file of the container's seccomp profile, below the node's folder of them, when it names one.
+pub(crate) fn localhost_profile<'a>(pod: &'a Pod, container: &'a Container) -> Option<&'a str> {
+    let profile = seccomp_profile(pod, container).filter(|p| p.type_ == "Localhost")?;
+    profile.localhost_profile.as_deref()
+}
+
+fn seccomp_profile<'a>(pod: &'a Pod, container: &'a Container) -> Option<&'a SeccompProfile> {
+    let pod_context = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let own = container.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
+    own.or_else(|| pod_context.and_then(|c| c.seccomp_profile.as_ref()))
 }
 
 fn is_unconfined(profile: Option<&SeccompProfile>) -> bool {
@@ -190,8 +211,15 @@ mod tests {
 
     #[test]
     fn root_is_refused_where_the_pod_says_so() {
-        let error = made(json!({"runAsNonRoot": true}), json!({}), "0").1.unwrap_err();
-        assert!(error.contains("runAsNonRoot"), "{error}");
+        let why = |asked: Value| made(json!({"runAsNonRoot": true}), asked, "0").1.unwrap_err();
+        assert_eq!(
+            why(json!({})),
+            "container has runAsNonRoot and image will run as root (pod: \"_()\", container: c)"
+        );
+        assert_eq!(
+            why(json!({"runAsUser": 0})),
+            "container's runAsUser breaks non-root policy (pod: \"_()\", container: c)"
+        );
         assert!(made(json!({"runAsNonRoot": true, "runAsUser": 5}), json!({}), "0").1.is_ok());
     }
 

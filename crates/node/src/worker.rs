@@ -7,6 +7,7 @@ mod kill;
 mod look;
 mod obstacles;
 mod pull;
+mod resize;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use planner::Action;
 use planner::pod_actions::{ContainerId, ImageState, PodAction, Record, Volumes, plan, plan_rejection};
+use planner::scheduler::ResizeRefusal;
 use planner::world::object_ref;
 use serde_json::json;
 use tokio::sync::watch;
@@ -74,6 +76,10 @@ struct State {
     pulled: BTreeSet<String>,
     failed_pulls: BTreeMap<String, u32>,
     probers: HashMap<ContainerId, Prober>,
+    /// Why the pod keeps the resources that it has, when its spec asks for others.
+    resize_refused: Option<ResizeRefusal>,
+    /// Containers whose resources could not be changed, by name.
+    resize_errors: BTreeMap<String, Refusal>,
     /// What the node says to the pod, once it has decided.
     verdict: Option<Verdict>,
 }
@@ -93,6 +99,8 @@ impl Default for State {
             pulled: BTreeSet::new(),
             failed_pulls: BTreeMap::new(),
             probers: HashMap::new(),
+            resize_refused: None,
+            resize_errors: BTreeMap::new(),
             verdict: None,
         }
     }
@@ -235,7 +243,7 @@ impl Worker {
             _ => None,
         };
         let mounts = state.mount_failure.as_ref().map(|f| f.retry_at);
-        let refused = state.refused.values().map(|r| r.retry_at);
+        let refused = state.refused.values().chain(state.resize_errors.values()).map(|r| r.retry_at);
         // What is due and was not tried waits for something else, which wakes us.
         let left = |at: Timestamp| Duration::try_from(at.duration_since(now())).ok();
         sandbox.into_iter().chain(mounts).chain(refused).filter_map(left).min()

@@ -32,6 +32,7 @@ pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
 pub mod explain;
+pub mod figures;
 pub mod garbage_collector;
 pub mod heartbeats;
 pub mod namespace;

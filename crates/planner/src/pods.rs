@@ -58,6 +58,11 @@ pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition
 /// Says that somebody is about to end the pod (KEP-3329).
 pub(crate) const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
+/// Says that the node does not give the pod what its spec asks for now (KEP-1287).
+pub(crate) const RESIZE_PENDING: &str = "PodResizePending";
+/// Says that the node is about to give the pod what its spec asks for.
+pub(crate) const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
+
 /// Puts a condition in the place of the one of its type, or beside the others. The list is written as a whole: it must
 /// not have changed meanwhile.
 pub(crate) fn status_with_condition(pod: &Pod, condition: PodCondition) -> Action {

@@ -34,6 +34,8 @@ pub enum Subresource {
     PortForward,
     /// `/ephemeralcontainers` of a pod: writes only `spec.ephemeralContainers`.
     EphemeralContainers,
+    /// `/resize` of a pod: writes only the `resources` of its containers.
+    Resize,
     /// `/proxy` to what a pod or service serves, and whatever stands below it.
     Proxy,
     /// `/binding` of a pod to a node.
@@ -205,6 +207,14 @@ pub trait Strategy: Sync {
     /// What is wrong with changing the `spec.ephemeralContainers` of `old` to those of `new`. `validate(new)` runs
     /// as well.
     fn validate_ephemeral_containers(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Takes over what a write of `/resize` may change.
+    fn resize(&self, _stored: &mut Value, _sent: &Value) {}
+
+    /// What is wrong with changing `old` to `new` by a write of `/resize`. `validate(new)` runs as well.
+    fn validate_resize(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
     }
 

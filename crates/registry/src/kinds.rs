@@ -11,6 +11,7 @@ mod endpoint_slice;
 mod endpoints;
 pub(crate) mod event;
 mod lease;
+mod measured;
 mod namespace;
 mod node;
 mod persistent_volume;
@@ -28,6 +29,7 @@ mod stateful_set;
 mod storage_class;
 pub(crate) mod stored;
 
+pub use measured::MEASURED;
 pub use reviews::ANSWERED;
 
 /// Every built-in kind that stead stores and serves, in discovery order.

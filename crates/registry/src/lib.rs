@@ -29,9 +29,9 @@ mod versions;
 
 pub use bootstrap::bootstrap_objects;
 pub use kind::{ClusterView, Column, Kind, Scale, Scope, Strategy, Subresource};
-pub use kinds::{ANSWERED, KINDS};
+pub use kinds::{ANSWERED, KINDS, MEASURED};
 pub use lookup::{
-    by_gvk, by_resource, by_word, key, namespace_prefix, sealed_prefixes, served, storage_prefix,
+    by_gvk, by_resource, by_word, key, measured, namespace_prefix, sealed_prefixes, served, storage_prefix,
 };
 pub use meta::{validate_object_meta, validate_object_meta_update};
 pub use versions::{VERSIONS, Version};

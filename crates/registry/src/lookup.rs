@@ -1,7 +1,7 @@
 //! Finds a kind by the words of paths, objects and people, and builds storage keys.
 
 use crate::kind::{Kind, Scope};
-use crate::kinds::{ANSWERED, KINDS};
+use crate::kinds::{ANSWERED, KINDS, MEASURED};
 use crate::versions::VERSIONS;
 
 /// Every kind with a path: those that are stored, their second versions, and those that are answered.
@@ -9,9 +9,16 @@ pub fn served() -> impl Iterator<Item = &'static Kind> {
     own().chain(VERSIONS.iter().map(|version| &version.served))
 }
 
-/// The kinds that have rules of their own: those that are stored, then those that are answered.
+/// The kinds that have rules of their own: those that are stored, those that are answered, those that are measured.
 fn own() -> impl Iterator<Item = &'static Kind> {
-    KINDS.iter().copied().chain(ANSWERED.iter().map(|answered| &answered.kind))
+    let answered = ANSWERED.iter().map(|answered| &answered.kind);
+    KINDS.iter().copied().chain(answered).chain(MEASURED.iter().map(|measured| &measured.kind))
+}
+
+/// The kind of which a kind is measured; `None` for the kinds that are not.
+pub fn measured(kind: &Kind) -> Option<&'static Kind> {
+    let found = MEASURED.iter().find(|measured| std::ptr::eq(&raw const measured.kind, kind));
+    found.map(|measured| measured.of)
 }
 
 /// The kind that lives under `/apis/<group>/<version>/<plural>` (`/api/<version>/<plural>` when `group` is

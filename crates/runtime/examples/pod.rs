@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use runtime::oci::{Oci, OciConfig};
-use runtime::{ContainerConfig, ContainerState, ExecConfig, Resources, Runtime, SandboxConfig, Security};
+use runtime::{
+    ContainerConfig, ContainerState, ExecConfig, Processes, Resources, Runtime, SandboxConfig, Security,
+};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -84,6 +86,8 @@ fn sandbox(id: &str) -> SandboxConfig {
         name: id.to_owned(),
         hostname: id.to_owned(),
         host_network: false,
+        host_ipc: false,
+        processes: Processes::Container,
         sysctls: BTreeMap::new(),
         cgroup_parent: format!("burstable/{id}"),
         resources: Resources::default(),
@@ -109,6 +113,7 @@ fn container(layer: &Path, log: &Path, script: &str) -> ContainerConfig {
             no_new_privileges: false,
             read_only_root: false,
             seccomp_default: true,
+            seccomp_profile: None,
         },
         resources: Resources { memory_limit: Some(64 << 20), ..Resources::default() },
         log_path: log.to_owned(),

@@ -7,6 +7,7 @@
 mod devices;
 mod kill;
 mod limits;
+mod usage;
 
 use std::fs;
 use std::io;

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use crate::{
-    ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent,
-    SandboxConfig, SandboxStatus,
+    ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig, PodUsage, Resources, Runtime,
+    RuntimeEvent, SandboxConfig, SandboxStatus,
 };
 
 /// How many events a slow receiver may be behind.
@@ -46,6 +46,10 @@ struct Inner {
     next_pid: u32,
     script: Arc<ScriptHandler>,
     exec: Arc<ExecHandler>,
+    /// Why limits of containers cannot be changed, when they cannot.
+    refuse_limits: Option<String>,
+    /// What pods use, by sandbox; nothing where it is not said.
+    usage: BTreeMap<String, PodUsage>,
     /// (sandbox, container, signal), in order.
     signals: Vec<(String, String, i32)>,
 }
@@ -66,6 +70,8 @@ impl Fake {
                 next_pid: 1000,
                 script: Arc::new(|_| Script::default()),
                 exec: Arc::new(|_, _| 0),
+                refuse_limits: None,
+                usage: BTreeMap::new(),
                 signals: Vec::new(),
             }),
             events: broadcast::Sender::new(EVENT_BACKLOG),
@@ -80,6 +86,16 @@ impl Fake {
     /// Says what commands inside containers do from now on.
     pub fn on_exec(&self, exec: impl Fn(&ContainerConfig, &ExecConfig) -> i32 + Send + Sync + 'static) {
         self.lock().exec = Arc::new(exec);
+    }
+
+    /// Says from now on why limits of containers cannot be changed, or that they can.
+    pub fn refuse_limits(&self, why: Option<&str>) {
+        self.lock().refuse_limits = why.map(str::to_owned);
+    }
+
+    /// Says what a pod uses from now on.
+    pub fn uses(&self, sandbox: &str, usage: PodUsage) {
+        self.lock().usage.insert(sandbox.to_owned(), usage);
     }
 
     /// Ends a running container.
@@ -293,6 +309,35 @@ impl Runtime for Fake {
 
     async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error> {
         Ok(self.lock().sandbox(sandbox)?.containers.values().cloned().collect())
+    }
+
+    async fn update_container_resources(
+        &self,
+        sandbox: &str,
+        container: &str,
+        resources: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let refused = self.lock().refuse_limits.clone();
+        self.change(sandbox, container, |status| {
+            if let Some(why) = refused {
+                let doing = format!("resizing container {}", status.config.id);
+                return Err(Error::System { doing, why });
+            }
+            status.config.update(&resources, annotations);
+            Ok(())
+        })
+    }
+
+    async fn update_pod_sandbox_resources(&self, sandbox: &str, resources: Resources) -> Result<(), Error> {
+        self.lock().sandbox(sandbox)?.status.config.resources.update(&resources);
+        Ok(())
+    }
+
+    async fn pod_sandbox_stats(&self, sandbox: &str) -> Result<PodUsage, Error> {
+        let mut inner = self.lock();
+        let usage = inner.usage.get(sandbox).cloned();
+        inner.sandbox(sandbox).map(|_| usage.unwrap_or_default())
     }
 
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {

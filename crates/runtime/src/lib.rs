@@ -41,6 +41,29 @@ pub struct Resources {
     pub oom_score_adj: Option<i32>,
 }
 
+/// What the processes of a cgroup use (CRI's `ContainerStats`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since the group was made, in nanoseconds.
+    pub cpu_nanoseconds: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Of these, what the kernel could not take back at once: without what was read from files and lies idle. Upstream's
+    /// `workingSetBytes`.
+    pub memory_working_set: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+/// What a pod uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodUsage {
+    /// All of it.
+    pub pod: Usage,
+    /// Its running containers, by id.
+    pub containers: BTreeMap<String, Usage>,
+}
+
 /// A pod's surroundings: namespaces, hostname, address space for its containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxConfig {
@@ -54,6 +77,12 @@ pub struct SandboxConfig {
     pub hostname: String,
     /// Share the host's network instead of a namespace of its own.
     pub host_network: bool,
+    /// Share the host's System V objects and message queues instead of a namespace of its own.
+    #[serde(default)]
+    pub host_ipc: bool,
+    /// Whose processes the containers see.
+    #[serde(default)]
+    pub processes: Processes,
     /// `net.core.somaxconn` and so on.
     pub sysctls: BTreeMap<String, String>,
     /// The cgroup of the pod, relative to the runtime's own: `burstable/pod<uid>`.
@@ -62,6 +91,18 @@ pub struct SandboxConfig {
     pub resources: Resources,
     /// Anything that the caller wants back from [`Runtime::list_pod_sandboxes`] after a restart.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Whose processes a container sees (CRI's `NamespaceMode` for pids).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// Its own.
+    #[default]
+    Container,
+    /// Those of all containers of the pod.
+    Pod,
+    /// All of the machine.
+    Host,
 }
 
 /// A running (or ended) sandbox.
@@ -94,6 +135,9 @@ pub struct Security {
     pub read_only_root: bool,
     /// The default seccomp profile, or none.
     pub seccomp_default: bool,
+    /// A profile of its own instead, as OCI's `LinuxSeccomp` in JSON.
+    #[serde(default)]
+    pub seccomp_profile: Option<String>,
 }
 
 /// A mount into a container.
@@ -156,6 +200,26 @@ pub struct ContainerConfig {
     pub joins_processes_of: Option<String>,
     /// Anything that the caller wants back from [`Runtime::containers`] after a restart.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Resources {
+    /// Takes over the limits that `other` has.
+    pub(crate) fn update(&mut self, other: &Self) {
+        self.cpu_shares = other.cpu_shares.or(self.cpu_shares);
+        self.cpu_quota = other.cpu_quota.or(self.cpu_quota);
+        self.cpu_period = other.cpu_period.or(self.cpu_period);
+        self.memory_limit = other.memory_limit.or(self.memory_limit);
+        self.pids_limit = other.pids_limit.or(self.pids_limit);
+        self.oom_score_adj = other.oom_score_adj.or(self.oom_score_adj);
+    }
+}
+
+impl ContainerConfig {
+    /// Takes over other limits and annotations.
+    pub(crate) fn update(&mut self, resources: &Resources, annotations: BTreeMap<String, String>) {
+        self.resources.update(resources);
+        self.annotations.extend(annotations);
+    }
 }
 
 /// Where a container is in its life.
@@ -295,6 +359,21 @@ pub trait Runtime: Send + Sync + 'static {
     async fn remove_container(&self, sandbox: &str, container: &str) -> Result<(), Error>;
     /// All containers of a sandbox.
     async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error>;
+
+    /// Gives a container that is there other limits, and these annotations in place of those of the same names
+    /// (CRI's `UpdateContainerResources`). Limits that are `None` stay as they are. A limit of memory below what is
+    /// in use is refused.
+    async fn update_container_resources(
+        &self,
+        sandbox: &str,
+        container: &str,
+        resources: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error>;
+    /// Gives the cgroup of a whole pod other limits (CRI's `UpdatePodSandboxResources`), by the same rules.
+    async fn update_pod_sandbox_resources(&self, sandbox: &str, resources: Resources) -> Result<(), Error>;
+    /// What a pod and its containers use now (CRI's `PodSandboxStats`).
+    async fn pod_sandbox_stats(&self, sandbox: &str) -> Result<PodUsage, Error>;
 
     /// Runs a command inside a running container and waits for its exit code.
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error>;

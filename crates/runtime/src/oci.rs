@@ -26,8 +26,8 @@ use crate::cgroup::Hierarchies;
 use crate::mountpoints;
 use crate::record::{self, SandboxRecord, is_safe_id, sandbox_file};
 use crate::{
-    AttachConfig, Attached, ContainerConfig, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent,
-    SandboxConfig, SandboxStatus,
+    AttachConfig, Attached, ContainerConfig, ContainerStatus, Error, ExecConfig, PodUsage, Resources,
+    Runtime, RuntimeEvent, SandboxConfig, SandboxStatus,
 };
 use sandbox::{Sandbox, blocking, system};
 
@@ -400,6 +400,28 @@ impl Runtime for Oci {
 
     async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error> {
         self.inner.connected(sandbox).await?.statuses().await
+    }
+
+    async fn update_container_resources(
+        &self,
+        sandbox: &str,
+        container: &str,
+        resources: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let (id, container) = (sandbox.to_owned(), container.to_owned());
+        self.to_the_end(|inner| async move {
+            inner.connected(&id).await?.update(&container, resources, annotations).await
+        })
+        .await
+    }
+
+    async fn update_pod_sandbox_resources(&self, sandbox: &str, resources: Resources) -> Result<(), Error> {
+        self.inner.connected(sandbox).await?.update_all(resources).await
+    }
+
+    async fn pod_sandbox_stats(&self, sandbox: &str) -> Result<PodUsage, Error> {
+        self.inner.connected(sandbox).await?.usage().await
     }
 
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {

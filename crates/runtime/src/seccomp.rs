@@ -10,7 +10,10 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+mod profile;
 mod syscalls;
+
+pub(crate) use profile::profile;
 
 /// Namespaces that `clone` may not make without CAP_SYS_ADMIN.
 const CLONE_NAMESPACES: i32 = libc::CLONE_NEWNS

@@ -13,6 +13,7 @@ mod environment;
 mod exec;
 mod executor;
 mod log;
+mod pause;
 pub(crate) mod protocol;
 mod reaper;
 mod requests;

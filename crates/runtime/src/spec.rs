@@ -46,14 +46,28 @@ pub(crate) struct Host<'a> {
     pub(crate) hierarchies: &'a Hierarchies,
     /// Its devices that the container gets: those that it asks for, and all others if it is privileged.
     pub(crate) devices: Vec<LinuxDevice>,
-    /// A process whose process namespace the container joins, in place of one of its own.
-    pub(crate) joins: Option<i32>,
+    /// Whose processes the container sees.
+    pub(crate) pids: Pids,
+}
+
+/// The process namespace of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pids {
+    /// One of its own.
+    Own,
+    /// That of this process.
+    Of(i32),
+    /// The machine's.
+    Host,
 }
 
 /// The specification of `config`, whose cgroup is at `cgroup` and whose root is `rootfs` beside it.
 pub(crate) fn spec(config: &ContainerConfig, cgroup: &str, host: &Host<'_>) -> Result<Spec, OciSpecError> {
     let security = &config.security;
-    let mut namespaces = vec![LinuxNamespaceType::Pid, LinuxNamespaceType::Mount];
+    let mut namespaces = match host.pids {
+        Pids::Own | Pids::Of(_) => vec![LinuxNamespaceType::Pid, LinuxNamespaceType::Mount],
+        Pids::Host => vec![LinuxNamespaceType::Mount],
+    };
     if host.hierarchies.unified() {
         namespaces.push(LinuxNamespaceType::Cgroup);
     }
@@ -61,9 +75,11 @@ pub(crate) fn spec(config: &ContainerConfig, cgroup: &str, host: &Host<'_>) -> R
         .into_iter()
         .map(|typ| {
             let namespace = LinuxNamespaceBuilder::default().typ(typ);
-            match host.joins.filter(|_| typ == LinuxNamespaceType::Pid) {
-                Some(pid) => namespace.path(format!("/proc/{pid}/ns/pid")).build(),
-                None => namespace.build(),
+            match host.pids {
+                Pids::Of(pid) if typ == LinuxNamespaceType::Pid => {
+                    namespace.path(format!("/proc/{pid}/ns/pid")).build()
+                }
+                _ => namespace.build(),
             }
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -214,6 +230,7 @@ mod tests {
                 no_new_privileges: true,
                 read_only_root: true,
                 seccomp_default: true,
+                seccomp_profile: None,
             },
             resources: Resources::default(),
             log_path: "/logs/0.log".into(),
@@ -262,7 +279,7 @@ mod tests {
     #[test]
     fn an_ordinary_container_on_v2() {
         let spec =
-            spec(&config(), "/stead/pod/c", &Host { hierarchies: &v2(), devices: vec![], joins: None })
+            spec(&config(), "/stead/pod/c", &Host { hierarchies: &v2(), devices: vec![], pids: Pids::Own })
                 .unwrap();
         insta::assert_snapshot!(show(&spec), @r#"
         root {"path":"rootfs","readonly":true}
@@ -306,7 +323,8 @@ mod tests {
             v2: None,
         };
         let spec =
-            spec(&config(), "/c", &Host { hierarchies: &hierarchies, devices: vec![], joins: None }).unwrap();
+            spec(&config(), "/c", &Host { hierarchies: &hierarchies, devices: vec![], pids: Pids::Own })
+                .unwrap();
         let shown = show(&spec);
         let cgroups: Vec<_> = shown.lines().filter(|l| l.contains("cgroup/")).collect();
         insta::assert_snapshot!(cgroups.join("\n"), @r"
@@ -325,7 +343,8 @@ mod tests {
     fn a_privileged_container_sees_everything_and_may_write_to_sys() {
         let mut config = config();
         config.security.privileged = true;
-        let spec = spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![], joins: None }).unwrap();
+        let spec =
+            spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![], pids: Pids::Own }).unwrap();
         let linux = spec.linux().as_ref().unwrap();
         assert!(linux.masked_paths().as_ref().unwrap().is_empty());
         assert!(linux.readonly_paths().as_ref().unwrap().is_empty());
@@ -337,7 +356,8 @@ mod tests {
         let mut config = config();
         let memory = crate::Mount { source: "/m".into(), destination: "/dev/shm".into(), read_only: false };
         config.mounts.push(memory);
-        let spec = spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![], joins: None }).unwrap();
+        let spec =
+            spec(&config, "/c", &Host { hierarchies: &v2(), devices: vec![], pids: Pids::Own }).unwrap();
         let shown = show(&spec);
         let shm: Vec<_> = shown.lines().filter(|l| l.starts_with("mount /dev/shm ")).collect();
         assert_eq!(shm, ["mount /dev/shm bind /m rbind,rprivate,rw"]);

@@ -113,6 +113,7 @@ impl Machines {
                 container_id: format!("sim://{uid}/{}.{}", id.name, id.attempt),
                 image: String::new(),
                 image_id: String::new(),
+                resources: Default::default(),
             });
         }
         sight.next_change = changes.into_iter().min();

@@ -139,7 +139,9 @@ async fn controllers(sim: Arc<Sim>) {
         let (wires, of) = (Arc::clone(&sim), Arc::clone(&process));
         let clients = Clients::new(move |user| wires.client(&of, user));
         let listening = Arc::clone(&informers).run(pending());
-        let planning = controllers::run(&JUDGED, &clients, informers, "simulator", sim.clock(), pending());
+        let figures = Arc::default();
+        let planning =
+            controllers::run(&JUDGED, &clients, informers, "simulator", sim.clock(), &figures, pending());
         tokio::select! {
             biased;
             () = process.death() => {}

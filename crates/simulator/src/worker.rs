@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use planner::pod_actions::{
-    ContainerId, ImageState, PodAction, PodPlan, ProbeState, Sandbox, Snapshot, Volumes, plan,
+    ContainerId, ImageState, PodAction, PodPlan, ProbeState, Record, Sandbox, Snapshot, Volumes, plan,
+    resizable,
 };
 use planner::world::object_ref;
 use planner::{Action, Key};
@@ -192,12 +193,15 @@ impl Worker {
                 Some(Some(ip)) => Sandbox::Alive { ip: ip.clone() },
             },
             volumes: state.volumes.clone().unwrap_or(Volumes::Absent),
-            records: sight.records.clone(),
+            records: with_resources(pod, &sight.records),
             killing: state.killing.keys().cloned().collect(),
             images,
             config_errors: BTreeMap::new(),
             config_retries: std::collections::BTreeSet::new(),
             probes: probes.collect(),
+            resize_refused: None,
+            resize_errors: BTreeMap::new(),
+            resize_retries: std::collections::BTreeSet::new(),
         }
     }
 
@@ -252,6 +256,8 @@ impl Worker {
                 lock(&self.state).killing.insert(id.clone(), now + SignedDuration::from_secs(*grace));
                 sim.machines().terminate(&self.uid, id, now);
             }
+            // There are no cgroups here: a run has what its spec asks for.
+            PodAction::ResizeContainer { .. } => {}
             PodAction::RemoveContainer { id } => sim.machines().remove_run(&self.uid, id),
             PodAction::StopSandbox => sim.machines().stop_sandbox(&self.uid, now),
             PodAction::RemoveSandbox => sim.machines().remove_sandbox(&self.uid),
@@ -348,4 +354,13 @@ fn script(kubelet: &Kubelet, pod: &Pod, id: &ContainerId) -> Script {
         fails_after: image.starts_with("crashing").then(|| dice.millis(100, 5_000)),
         stops_after: (!dice.hits(50)).then(|| dice.millis(0, 10_000)),
     }
+}
+
+/// The runs, with the resources that the pod's spec asks for.
+fn with_resources(pod: &Pod, records: &[Record]) -> Vec<Record> {
+    let asked = |name: &str| {
+        let container = resizable(pod).find(|container| container.name == name);
+        container.and_then(|container| container.resources.clone()).unwrap_or_default()
+    };
+    records.iter().map(|record| Record { resources: asked(&record.id.name), ..record.clone() }).collect()
 }

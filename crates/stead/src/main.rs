@@ -3,6 +3,7 @@
 //! This is the top of the house: it picks implementations and starts them, and nothing else.
 
 mod down;
+mod figures;
 mod image;
 mod instance;
 mod node_link;

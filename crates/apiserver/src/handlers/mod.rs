@@ -12,6 +12,7 @@ pub(crate) mod finalize;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod measured;
 pub(crate) mod patch;
 pub(crate) mod port_forward;
 pub(crate) mod proxy;

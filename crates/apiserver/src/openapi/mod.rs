@@ -106,7 +106,9 @@ pub(crate) fn document_v2(request: &Request) -> Answer {
 
 /// The document of a group's version.
 fn build(group: &str, version: &str, descriptions: &Descriptions) -> Value {
-    let kinds = registry::served().filter(|k| k.group == group && k.version == version);
+    // Of what is measured there are no public definitions.
+    let kinds = registry::served().filter(|k| registry::measured(k).is_none());
+    let kinds = kinds.filter(|k| k.group == group && k.version == version);
     let mut paths = Map::new();
     let mut schemas = Schemas::new(Schema::builtin(), descriptions);
     for kind in kinds {

@@ -8,6 +8,7 @@ mod contract;
 mod deletion;
 mod edges;
 mod eviction;
+mod figures;
 mod harness;
 mod kube_client;
 mod lists;

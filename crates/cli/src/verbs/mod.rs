@@ -24,6 +24,7 @@ mod rollout;
 mod scale;
 mod set;
 mod timeline;
+mod top;
 mod version;
 mod wait;
 mod why;
@@ -76,6 +77,9 @@ pub enum Command {
     Why(why::Why),
     /// Show what happened to an object and what belongs to it, in order
     Timeline(timeline::Timeline),
+    /// Show what nodes and pods use
+    #[command(subcommand)]
+    Top(top::Top),
     /// Show events
     Events(events::Events),
     /// List the kinds that the server has
@@ -124,6 +128,7 @@ pub(crate) async fn run(command: Command, session: Result<Session, Error>) -> Re
         Command::Wait(verb) => verb.run(session).await,
         Command::Why(verb) => verb.run(session).await,
         Command::Timeline(verb) => verb.run(session).await,
+        Command::Top(verb) => verb.run(session).await,
         Command::Events(verb) => verb.run(session).await,
         Command::ApiResources(verb) => verb.run(session).await,
         Command::Auth(verb) => verb.run(session).await,

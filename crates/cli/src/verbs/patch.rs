@@ -28,7 +28,7 @@ pub struct Patch {
     /// The form of the patch
     #[arg(long = "type", value_name = "FORM", default_value = "strategic")]
     form: PatchType,
-    /// Patch this part of the object: status, scale
+    /// Patch this part of the object: status, scale, resize
     #[arg(long, value_name = "PART")]
     subresource: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! One try of a probe: exec, httpGet or tcpSocket (`pkg/probe`).
+//! One try of a probe: exec, httpGet, tcpSocket or grpc (`pkg/probe`).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,7 +40,10 @@ async fn try_once(probe: &Probe, ports: &HashMap<String, u16>, target: &Target) 
         let port = port(&tcp.port, ports)?;
         return connect(tcp.host.as_deref(), port, target).await.map(|_| ());
     }
-    Err("the probe names no exec, httpGet or tcpSocket".to_owned())
+    if let Some(grpc) = &probe.grpc {
+        return super::grpc::check(grpc, target).await;
+    }
+    Err("the probe names no exec, httpGet, tcpSocket or grpc".to_owned())
 }
 
 fn port(port: &IntOrString, ports: &HashMap<String, u16>) -> Result<u16, String> {
@@ -53,7 +56,7 @@ fn port(port: &IntOrString, ports: &HashMap<String, u16>) -> Result<u16, String>
     }
 }
 
-async fn connect(host: Option<&str>, port: u16, target: &Target) -> Result<TcpStream, String> {
+pub(super) async fn connect(host: Option<&str>, port: u16, target: &Target) -> Result<TcpStream, String> {
     let stream = match host.filter(|h| !h.is_empty()) {
         Some(host) => TcpStream::connect((host, port)).await.map_err(|e| (host.to_owned(), e)),
         None => TcpStream::connect((target.ip, port)).await.map_err(|e| (target.ip.to_string(), e)),
@@ -117,7 +120,7 @@ async fn ask(
 }
 
 /// A task that ends with the try it belongs to, also when that takes too long.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+pub(super) struct AbortOnDrop<T>(pub(super) tokio::task::JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
@@ -126,7 +129,7 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use serde_json::json;
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
     use crate::hooks::{ExecInContainer, Output};
 
-    struct NoExec;
+    pub(in crate::probes) struct NoExec;
 
     #[async_trait::async_trait]
     impl ExecInContainer for NoExec {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::PodSpec;
 use network::PodRef;
 use planner::EventType;
 use planner::pod_actions::{ContainerId, PodAction, Volumes};
-use runtime::SandboxConfig;
+use runtime::{Processes, SandboxConfig};
 
 use super::{Refusal, Surround, Worker, lock};
 use crate::container_config::{DEFAULT_GRACE_SECONDS, kept, runtime_id};
@@ -30,6 +31,7 @@ impl Worker {
             PodAction::PullImage { container } => self.pull(container),
             PodAction::StartContainer { id, backoff_step } => self.start(id, *backoff_step).await?,
             PodAction::KillContainer { id, grace, message } => self.kill(id, *grace, message),
+            PodAction::ResizeContainer { id } => self.resize(id).await,
             PodAction::RemoveContainer { id } => self.remove_container(id).await?,
             PodAction::StopSandbox => self.stop_sandbox().await?,
             PodAction::RemoveSandbox => self.remove_sandbox().await?,
@@ -128,6 +130,8 @@ impl Worker {
             name: self.handle.key.name.clone(),
             hostname: etc_files::hostname(&pod),
             host_network,
+            host_ipc: spec.and_then(|s| s.host_ipc).unwrap_or(false),
+            processes: processes(spec),
             sysctls,
             cgroup_parent: resources::cgroup_parent(&pod),
             resources: resources::pod_resources(&pod),
@@ -220,6 +224,16 @@ impl Worker {
         state.mount_failure = None;
         state.mounts = PodMounts::default();
         Ok(())
+    }
+}
+
+/// Whose processes the pod's containers see.
+fn processes(spec: Option<&PodSpec>) -> Processes {
+    let says = |flag: fn(&PodSpec) -> Option<bool>| spec.and_then(flag).unwrap_or(false);
+    match (says(|s| s.host_pid), says(|s| s.share_process_namespace)) {
+        (true, _) => Processes::Host,
+        (false, true) => Processes::Pod,
+        (false, false) => Processes::Container,
     }
 }
 

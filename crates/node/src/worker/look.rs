@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use k8s_openapi::api::core::v1::Pod;
 use planner::pod_actions::{ContainerId, ProbeState, Record, Sandbox, Snapshot};
 
-use super::{Surround, Worker, lock};
+use super::{State, Surround, Worker, lock};
 use crate::host::now;
 use crate::records;
 
@@ -88,6 +88,7 @@ impl Worker {
 
     pub(super) fn snapshot<'a>(&'a self, pod: &'a Pod) -> Snapshot<'a> {
         let records = self.handle.records.borrow().clone();
+        let resize_refused = self.judge_resize(pod, &records);
         let mut state = lock(&self.state);
         let config_errors = self.config_errors(pod, &records, &state);
         let is_due = |(name, why): &(&String, &String)| {
@@ -121,11 +122,14 @@ impl Worker {
             config_errors,
             config_retries,
             probes,
+            resize_refused,
+            resize_errors: resize_errors(&state),
+            resize_retries: resize_retries(&state),
         }
     }
 
     /// What is wrong with the configuration of containers that are yet to be started.
-    fn config_errors(&self, pod: &Pod, records: &[Record], state: &super::State) -> BTreeMap<String, String> {
+    fn config_errors(&self, pod: &Pod, records: &[Record], state: &State) -> BTreeMap<String, String> {
         let around = self.host.surroundings("0.0.0.0");
         let world = self.host.informers.world();
         let containers = records::all_containers(pod);
@@ -139,4 +143,13 @@ impl Worker {
             })
             .collect()
     }
+}
+
+fn resize_errors(state: &State) -> BTreeMap<String, String> {
+    state.resize_errors.iter().map(|(name, refusal)| (name.clone(), refusal.why.clone())).collect()
+}
+
+fn resize_retries(state: &State) -> BTreeSet<String> {
+    let due = state.resize_errors.iter().filter(|(_, refusal)| now() >= refusal.retry_at);
+    due.map(|(name, _)| name.clone()).collect()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use images::{PullError, PullOptions};
+use images::{Auth, Image, PullError, PullOptions, Reference};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use planner::EventType;
@@ -12,6 +12,7 @@ use planner::pod_actions::{ImageState, Record};
 use super::actions::after;
 use super::{State, Worker, lock};
 use crate::host::now;
+use crate::pull_secrets;
 use crate::records::{all_containers, find};
 
 /// The first pause after a failed pull; it doubles up to [`LONGEST_PAUSE`] (upstream's image back-off).
@@ -90,9 +91,8 @@ impl Worker {
         let pod = self.handle.pod();
         let name = find(&pod, container).and_then(|c| c.image.clone()).unwrap_or_default();
         self.host.event(&pod, EventType::Normal, "Pulling", &format!("Pulling image \"{name}\""));
-        let options = PullOptions { mirrors: self.host.config.mirrors.clone(), ..PullOptions::default() };
         let begun = Instant::now();
-        match self.host.images.pull(&name, &options, |_| {}).await {
+        match self.fetch_by(&name, self.credentials(&pod, &name)).await {
             Ok(image) => {
                 let seconds = begun.elapsed().as_secs_f64();
                 let message = format!(
@@ -109,6 +109,43 @@ impl Worker {
                 self.failed_pull(container, &name, &error, message)
             }
         }
+    }
+
+    /// Asks with one of the credentials after the other, or as nobody when there are none.
+    async fn fetch_by(&self, name: &str, credentials: Vec<Auth>) -> Result<Image, PullError> {
+        let mirrors = self.host.config.mirrors.clone();
+        let mut options = PullOptions { mirrors, auth: Auth::Anonymous };
+        let mut left = credentials.into_iter();
+        options.auth = left.next().unwrap_or_default();
+        loop {
+            let refused = match self.host.images.pull(name, &options, |_| {}).await {
+                Ok(image) => return Ok(image),
+                Err(refused) => refused,
+            };
+            match left.next() {
+                Some(auth) => options.auth = auth,
+                None => return Err(refused),
+            }
+        }
+    }
+
+    /// The credentials of the pod for an image. What it names and is not there is told: it may do without.
+    fn credentials(&self, pod: &Pod, name: &str) -> Vec<Auth> {
+        let Ok(image) = Reference::parse(name) else { return Vec::new() };
+        let world = self.host.informers.world();
+        let find = |secret: &&str| world.secrets.get(&self.handle.key.namespace, secret).is_some();
+        let (there, missing): (Vec<&str>, Vec<&str>) = pull_secrets::names(pod).partition(find);
+        let there = there.iter().filter_map(|secret| world.secrets.get(&self.handle.key.namespace, secret));
+        let found = pull_secrets::credentials(there.map(|secret| &**secret), &image);
+        drop(world);
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            self.host.event(pod, EventType::Warning, "FailedToRetrieveImagePullSecret", &message);
+        }
+        found
     }
 
     fn failed_pull(&self, container: &str, name: &str, error: &PullError, message: String) -> ImageState {

@@ -27,6 +27,7 @@ impl Worker {
     pub(super) async fn start(self: &Arc<Self>, id: &ContainerId, backoff_step: u32) -> Result<(), String> {
         let pod = self.handle.pod();
         let Some(container) = find(&pod, &id.name) else { return Ok(()) };
+        let container = self.as_allocated(container);
         let Ok(_turn) = self.host.starting.acquire().await else { return Ok(()) };
         let config = match self.configure(&pod, &container, id, backoff_step) {
             Ok(config) => config,
@@ -93,7 +94,8 @@ impl Worker {
 
     fn cannot_run(&self, pod: &Pod, id: &ContainerId, backoff_step: u32, why: &str) {
         self.host.event(pod, EventType::Warning, "Failed", &format!("Error: {why}"));
-        let image = find(pod, &id.name).and_then(|c| c.image.clone()).unwrap_or_default();
+        let container = find(pod, &id.name).map(|container| self.as_allocated(container).into_owned());
+        let Container { image, resources, .. } = container.unwrap_or_default();
         let record = Record {
             id: id.clone(),
             state: RecordState::Exited {
@@ -106,8 +108,9 @@ impl Worker {
             },
             backoff_step,
             container_id: format!("stead://{}/{}", self.handle.uid, runtime_id(id)),
-            image,
+            image: image.unwrap_or_default(),
             image_id: String::new(),
+            resources: resources.unwrap_or_default(),
         };
         lock(&self.state).unstarted.insert(id.clone(), record);
         self.handle.runtime_changed();
@@ -147,6 +150,10 @@ impl Worker {
             let running = |r: &&Record| r.id.name == target && matches!(r.state, RecordState::Running { .. });
             records.iter().find(running).map(|r| runtime_id(&r.id))
         });
+        let mut security = security::security(pod, container, user)?;
+        if let Some(file) = security::localhost_profile(pod, container) {
+            security.seccomp_profile = Some(self.host.seccomp_profile(file)?);
+        }
         container_config(Parts {
             devices,
             joins_processes_of: joined,
@@ -166,7 +173,7 @@ impl Worker {
             },
             env,
             mounts: all,
-            security: security::security(pod, container, user)?,
+            security,
             resources: resources::container_resources(pod, container, self.host.memory),
             log_path: pod_volumes::log_path(&self.host, &self.handle.uid, id),
             termination_message: &message_file,

@@ -1,5 +1,6 @@
 //! A machine whose stead can end and begin again, and whose runtime can fail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use apimachinery::inject::{Clock, Random};
@@ -18,7 +19,8 @@ use network::Network;
 use node::Node;
 use runtime::fake::Fake;
 use runtime::{
-    ContainerConfig, ContainerStatus, Error, ExecConfig, Runtime, RuntimeEvent, SandboxConfig, SandboxStatus,
+    ContainerConfig, ContainerStatus, Error, ExecConfig, PodUsage, Resources, Runtime, RuntimeEvent,
+    SandboxConfig, SandboxStatus,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -116,6 +118,24 @@ impl Runtime for Flaky {
     async fn containers(&self, sandbox: &str) -> Result<Vec<ContainerStatus>, Error> {
         self.may(Verb::Containers)?;
         self.fake.containers(sandbox).await
+    }
+
+    async fn update_container_resources(
+        &self,
+        sandbox: &str,
+        container: &str,
+        resources: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        self.fake.update_container_resources(sandbox, container, resources, annotations).await
+    }
+
+    async fn update_pod_sandbox_resources(&self, sandbox: &str, resources: Resources) -> Result<(), Error> {
+        self.fake.update_pod_sandbox_resources(sandbox, resources).await
+    }
+
+    async fn pod_sandbox_stats(&self, sandbox: &str) -> Result<PodUsage, Error> {
+        self.fake.pod_sandbox_stats(sandbox).await
     }
 
     async fn exec(&self, sandbox: &str, container: &str, config: ExecConfig) -> Result<i32, Error> {

@@ -8,8 +8,10 @@ use crate::Planner;
 use crate::nodes;
 use crate::objects::{annotation, is_terminating, namespace};
 use crate::plan::Waiting;
+use crate::pod_actions::reasons as resizing;
 use crate::pods::{
-    claim_names, container_statuses, is_running_and_ready, is_terminal, node_name, phase, ready_since, spec,
+    RESIZE_IN_PROGRESS, RESIZE_PENDING, claim_names, condition, container_statuses, is_running_and_ready,
+    is_terminal, node_name, phase, ready_since, spec,
 };
 use crate::scheduler::{SCHEDULER_NAME, Scheduler, reasons};
 use crate::stateful_set::{Ordinals, parent_and_ordinal};
@@ -42,6 +44,9 @@ impl Walk<'_> {
             return Cause::new(format!("pod/{name} may not stay on node {node}")).because([eviction]);
         }
         if is_running_and_ready(pod) {
+            if let Some(cause) = resize(pod, name) {
+                return cause;
+            }
             let since = ready_since(pod).map_or(String::new(), |since| format!(" for {}", self.age(since)));
             return Cause::well(format!("pod/{name} is Running and Ready{since}"));
         }
@@ -252,4 +257,22 @@ impl Walk<'_> {
         }
         Cause::new(format!("pod/{name} is not Ready")).because(problems)
     }
+}
+
+/// That a pod which is well is not given the resources that its spec asks for.
+fn resize(pod: &Pod, name: &str) -> Option<Cause> {
+    let told = |kind| condition(pod, kind).filter(|c| c.status == "True");
+    let pending = told(RESIZE_PENDING).or_else(|| told(RESIZE_IN_PROGRESS))?;
+    let fix = match pending.reason.as_deref()? {
+        resizing::INFEASIBLE => "lower the containers' resources.requests; the node has no more than that",
+        resizing::DEFERRED => {
+            "it gets them when others let go of them: lower resources.requests of this pod or of others, or remove \
+             pods that are not needed"
+        }
+        resizing::ERROR => "raise the limit, or let the program use less; it is tried again all the time",
+        _ => return None,
+    };
+    let text =
+        format!("pod/{name} is Running and Ready, with the resources that it had before it was resized");
+    Some(Cause::new(text).words(pending.message.as_deref().unwrap_or_default()).fix(fix))
 }

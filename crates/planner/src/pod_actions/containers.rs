@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus};
 
+use super::resize::is_resized;
 use super::restart::next_restart;
 use super::snapshot::{ContainerId, ImageState, Record, RecordState, Snapshot, is_sidecar};
 use super::{PodAction, PodPlan};
@@ -177,6 +178,10 @@ fn plan_restart(
     plan: &mut PodPlan,
 ) {
     let Some(restart) = next_restart(ended) else { return };
+    // One that was ended to be given other resources, or that may do better with them, does not wait.
+    if is_resized(snapshot, container, ended) {
+        return plan_start(snapshot, container, ended.id.attempt + 1, ended.backoff_step, now, plan);
+    }
     if now < restart.at {
         plan.requeue(restart.at.duration_since(now));
         let seconds = restart.delay.as_secs();

@@ -7,6 +7,7 @@
 
 mod containers;
 mod ephemeral;
+mod resize;
 mod restart;
 mod snapshot;
 mod status;
@@ -21,6 +22,7 @@ use crate::world::object_ref;
 
 pub use crate::pods::is_terminal;
 pub use ephemeral::{ephemeral_containers, target_container};
+pub use resize::{is_resizing, reasons, resizable};
 pub use restart::backoff_delay;
 pub use snapshot::{ContainerId, ImageState, ProbeState, Record, RecordState, Sandbox, Snapshot, Volumes};
 pub use status::ready_since;
@@ -53,6 +55,11 @@ pub enum PodAction {
         grace: i64,
         /// Why, for the event.
         message: String,
+    },
+    /// Give a running container the resources that its spec asks for.
+    ResizeContainer {
+        /// Which run of which container.
+        id: ContainerId,
     },
     /// Remove what is left of an ended run.
     RemoveContainer {
@@ -97,7 +104,8 @@ impl PodPlan {
 /// What to do next for the pod of `snapshot`.
 ///
 /// Reasons of `waiting_on`: `PredecessorRunning`, `VolumesNotReady`, `SandboxNotReady`, `ImageNotPresent`,
-/// `ConfigError`, `InitContainerRunning`, `CrashLoopBackOff`, `ContainersNotReady`, `ContainersTerminating`.
+/// `ConfigError`, `InitContainerRunning`, `CrashLoopBackOff`, `ContainersNotReady`, `ContainersTerminating`,
+/// `Deferred`, `Infeasible`, `ResizeError`.
 pub fn plan(snapshot: &Snapshot<'_>, now: Timestamp) -> PodPlan {
     let mut plan = PodPlan::default();
     if snapshot.is_going() {
@@ -146,6 +154,7 @@ fn plan_running(snapshot: &Snapshot<'_>, now: Timestamp, plan: &mut PodPlan) {
         Sandbox::Alive { .. } if snapshot.volumes == Volumes::Ready => {
             ephemeral::plan_starts(snapshot, now, plan);
             containers::plan_containers(snapshot, now, plan);
+            resize::plan_resize(snapshot, plan);
         }
         Sandbox::Alive { .. } => {}
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, ResourceRequirements};
+
+use crate::scheduler::ResizeRefusal;
 
 /// One run of one container of the pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ pub enum RecordState {
 }
 
 /// What is known of one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// Which run.
     pub id: ContainerId,
@@ -56,6 +58,8 @@ pub struct Record {
     pub image: String,
     /// The image's digest.
     pub image_id: String,
+    /// The resources that it has been given.
+    pub resources: ResourceRequirements,
 }
 
 impl Record {
@@ -162,6 +166,13 @@ pub struct Snapshot<'a> {
     pub config_retries: BTreeSet<String>,
     /// The probes of running containers, by container.
     pub probes: BTreeMap<String, ProbeState>,
+    /// Why the node does not give the pod the resources that its spec asks for now, when it has others and the node
+    /// does not.
+    pub resize_refused: Option<ResizeRefusal>,
+    /// Containers whose resources could not be changed, and why.
+    pub resize_errors: BTreeMap<String, String>,
+    /// Those of them that are to be tried again now.
+    pub resize_retries: BTreeSet<String>,
 }
 
 impl<'a> Snapshot<'a> {

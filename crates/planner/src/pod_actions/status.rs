@@ -11,6 +11,7 @@ use crate::scheduler::Rejection;
 
 use super::containers::{is_initialized, will_restart};
 use super::ephemeral::{ephemeral_containers, last_word};
+use super::resize;
 use super::restart::next_restart;
 use super::snapshot::{ImageState, Record, RecordState, Sandbox, Snapshot, Volumes, is_sidecar};
 
@@ -63,6 +64,7 @@ pub(super) fn pod_status(snapshot: &Snapshot<'_>, now: Timestamp) -> PodStatus {
         phase: Some(phase),
         reason,
         message,
+        observed_generation: snapshot.pod.metadata.generation,
         ..told
     };
     status.conditions = Some(conditions(snapshot, &status, now));
@@ -180,6 +182,8 @@ fn container_status(
         started: Some(running && (through || probes.started)),
         state: Some(state),
         last_state: Some(last_state),
+        allocated_resources: record.resources.requests.clone(),
+        resources: Some(record.resources.clone()),
         ..ContainerStatus::default()
     }
 }
@@ -225,7 +229,7 @@ fn backing_off(
     now: Timestamp,
 ) -> Option<(String, Option<String>)> {
     let restart = next_restart(record).filter(|_| will_restart(snapshot, container, record))?;
-    if now >= restart.at {
+    if now >= restart.at || resize::is_resized(snapshot, container, record) {
         return None;
     }
     let meta = &snapshot.pod.metadata;
@@ -324,6 +328,7 @@ fn conditions(snapshot: &Snapshot<'_>, status: &PodStatus, now: Timestamp) -> Ve
         why
     };
     set(&mut all, "Ready", ready, why, now);
+    resize::set_conditions(snapshot, status, &mut all, now);
     all
 }
 
@@ -335,7 +340,7 @@ fn unready(reason: &str, words: &str, names: &[String]) -> (String, Option<Strin
     (reason.to_owned(), Some(format!("{words}: [{}]", names.join(" "))))
 }
 
-fn set(
+pub(super) fn set(
     all: &mut Vec<PodCondition>,
     type_: &str,
     status: bool,

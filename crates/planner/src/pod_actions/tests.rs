@@ -4,8 +4,10 @@ use jiff::ToSpan;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::scheduler::ResizeRefusal;
 
 mod ephemeral;
+mod resize;
 
 /// A pod on a node, by hand: tests say what happened and read what is planned.
 struct Pod {
@@ -18,6 +20,9 @@ struct Pod {
     config_error: Option<&'static str>,
     config_retry: bool,
     predecessor: bool,
+    resize_refused: Option<ResizeRefusal>,
+    resize_error: Option<&'static str>,
+    resize_retry: bool,
     now: Timestamp,
 }
 
@@ -34,6 +39,9 @@ impl Pod {
             config_error: None,
             config_retry: false,
             predecessor: false,
+            resize_refused: None,
+            resize_error: None,
+            resize_retry: false,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
         }
     }
@@ -97,6 +105,9 @@ impl Pod {
             config_errors: self.config_error.map(|e| ("db".to_owned(), e.to_owned())).into_iter().collect(),
             config_retries: self.config_retry.then(|| "db".to_owned()).into_iter().collect(),
             probes: names.iter().map(|n| (n.clone(), self.probes.clone())).collect(),
+            resize_refused: self.resize_refused.clone(),
+            resize_errors: self.resize_error.map(|e| ("db".to_owned(), e.to_owned())).into_iter().collect(),
+            resize_retries: self.resize_retry.then(|| "db".to_owned()).into_iter().collect(),
         };
         plan(&snapshot, self.now)
     }
@@ -139,6 +150,7 @@ fn record(name: &str, attempt: u32, state: RecordState) -> Record {
         container_id: format!("stead://u/{name}.{attempt}"),
         image: "i".to_owned(),
         image_id: "sha256:1".to_owned(),
+        resources: Default::default(),
     }
 }
 
@@ -232,6 +244,28 @@ fn a_crash_is_answered_at_once_the_first_time_and_after_a_back_off_then() {
 fn back_off_doubles_up_to_five_minutes() {
     let seconds: Vec<i64> = (0..8).map(|step| backoff_delay(step).as_secs()).collect();
     assert_eq!(seconds, [0, 10, 20, 40, 80, 160, 300, 300]);
+}
+
+#[test]
+fn a_run_of_ten_minutes_makes_up_for_all_crashes_before_it() {
+    let ran = |pod: &mut Pod, minutes: i64| {
+        let finished_at = pod.now.checked_add(minutes.minutes()).unwrap();
+        let RecordState::Exited { finished_at: end, .. } = &mut pod.records[0].state else {
+            panic!("it ended")
+        };
+        *end = finished_at;
+        pod.records[0].backoff_step = 6;
+        pod.now = finished_at;
+        pod.plan()
+    };
+    let short = ran(&mut Pod::one().ended("db", 6, 1), 9);
+    assert_eq!((short.actions, short.requeue_after), (vec![], Some(SignedDuration::from_mins(5))));
+    let long = ran(&mut Pod::one().ended("db", 6, 1), 10);
+    assert!(
+        matches!(&long.actions[..], [PodAction::StartContainer { backoff_step: 1, .. }]),
+        "{:?}",
+        long.actions
+    );
 }
 
 #[test]

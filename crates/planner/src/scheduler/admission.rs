@@ -60,6 +60,46 @@ pub fn admit<'p>(node: &Node, others: impl IntoIterator<Item = &'p Pod>, pod: &P
     Ok(())
 }
 
+/// Why a node does not give a pod that it runs the resources that it asks for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResizeRefusal {
+    /// `Deferred`: others have them, and may let go. `Infeasible`: the node does not have as much.
+    pub reason: &'static str,
+    /// One sentence, in upstream's words.
+    pub message: String,
+}
+
+/// Whether `node` gives `pod` what its spec asks for, beside `others`, the other pods that it has taken and that have
+/// not ended (`canResizePod` of `pkg/kubelet/allocation`).
+///
+/// # Errors
+/// The first resource of which there is too little.
+pub fn admit_resize<'p>(
+    node: &Node,
+    others: impl IntoIterator<Item = &'p Pod>,
+    pod: &Pod,
+) -> Result<(), ResizeRefusal> {
+    // What it has and what it was told count for others, not for the question whether it may have more.
+    let wanted = Pod { status: None, ..pod.clone() };
+    let mut info = NodeInfo::new(node);
+    let is_meant = |short: &Shortage| matches!(short.resource.as_str(), "cpu" | "memory");
+    if let Some(Shortage { resource, requested, capacity, .. }) =
+        info.shortages(&wanted).into_iter().find(is_meant)
+    {
+        let message = format!(
+            "Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}"
+        );
+        return Err(ResizeRefusal { reason: "Infeasible", message });
+    }
+    for other in others {
+        info.add(other);
+    }
+    let short = info.shortages(&wanted).into_iter().find(is_meant);
+    short.map_or(Ok(()), |short| {
+        Err(ResizeRefusal { reason: "Deferred", message: Rejection::from(short).message })
+    })
+}
+
 /// Whether it is a resource of somebody else's making of which the node knows nothing: it may be the
 /// cluster's (`removeMissingExtendedResources`).
 fn is_elsewhere(info: &NodeInfo<'_>, short: &Shortage) -> bool {

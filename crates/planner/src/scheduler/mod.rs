@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
-pub use admission::{Rejection, admit};
+pub use admission::{Rejection, ResizeRefusal, admit, admit_resize};
 pub(crate) use affinity::{selects, tolerates};
 pub(crate) use refusals::{Refusal, home_of, port_holder, refusals};
 pub(crate) use resources::{Shortage, ports_on_host};

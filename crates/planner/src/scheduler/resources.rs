@@ -5,8 +5,9 @@ use std::fmt;
 
 use apimachinery::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, Node, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use crate::pods::spec;
+use crate::pods::{RESIZE_PENDING, condition, container_statuses, spec};
 
 /// Amounts by resource name: millicores for `cpu`, bytes or units for all else.
 pub(super) type Amounts<'w> = BTreeMap<&'w str, i64>;
@@ -145,12 +146,12 @@ pub(super) fn requests(pod: &Pod) -> Amounts<'_> {
     let Some(spec) = spec(pod) else { return Amounts::new() };
     let mut running = Amounts::new();
     for container in &spec.containers {
-        add(&mut running, container_requests(container));
+        add(&mut running, held_requests(pod, container));
     }
     let mut sidecars = Amounts::new();
     let mut at_start = Amounts::new();
     for container in spec.init_containers.iter().flatten() {
-        let asked = container_requests(container);
+        let asked = held_requests(pod, container);
         if container.restart_policy.as_deref() == Some("Always") {
             add(&mut sidecars, asked);
             at_least(&mut at_start, &sidecars);
@@ -167,13 +168,24 @@ pub(super) fn requests(pod: &Pod) -> Amounts<'_> {
     running
 }
 
-fn container_requests(container: &Container) -> Amounts<'_> {
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    requests
-        .into_iter()
-        .flatten()
-        .map(|(resource, amount)| (resource.as_str(), parse(resource, &amount.0)))
-        .collect()
+/// What a container asks for, or still has where a resize is under way, whichever is more; what cannot be had counts
+/// for nothing (`determineContainerReqs` of `resourcehelper`).
+fn held_requests<'p>(pod: &'p Pod, container: &'p Container) -> Amounts<'p> {
+    let status = container_statuses(pod).find(|status| status.name == container.name);
+    let held = status.and_then(|status| status.resources.as_ref()?.requests.as_ref());
+    let allocated = status.and_then(|status| status.allocated_resources.as_ref());
+    let asked = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let refused = condition(pod, RESIZE_PENDING).and_then(|pending| pending.reason.as_deref());
+    let has_any = held.is_some() || allocated.is_some();
+    let mut most = if refused == Some("Infeasible") && has_any { Amounts::new() } else { amounts(asked) };
+    at_least(&mut most, &amounts(allocated));
+    at_least(&mut most, &amounts(held));
+    most
+}
+
+fn amounts(list: Option<&BTreeMap<String, Text>>) -> Amounts<'_> {
+    let entries = list.into_iter().flatten();
+    entries.map(|(resource, amount)| (resource.as_str(), parse(resource, &amount.0))).collect()
 }
 
 fn add<'w>(to: &mut Amounts<'w>, more: Amounts<'w>) {

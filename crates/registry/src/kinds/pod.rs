@@ -33,6 +33,7 @@ pub(crate) static KIND: Kind = Kind {
         Subresource::PortForward,
         Subresource::Proxy,
         Subresource::EphemeralContainers,
+        Subresource::Resize,
         Subresource::Binding,
         Subresource::Eviction,
     ],
@@ -114,6 +115,16 @@ impl Strategy for Rules {
     fn validate_ephemeral_containers(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         pod_spec::validate_ephemeral_containers_update(&mut errors, &new["spec"], &old["spec"]);
+        errors
+    }
+
+    fn resize(&self, stored: &mut Value, sent: &Value) {
+        pod_spec::take_over_resize(&mut stored["spec"], &sent["spec"]);
+    }
+
+    fn validate_resize(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        pod_spec::validate_resize(&mut errors, new, old);
         errors
     }
 

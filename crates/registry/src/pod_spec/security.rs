@@ -86,6 +86,9 @@ fn validate_profiles(errors: &mut Errors, path: &Path, context: &Value) {
                 let words = format!("can only be set when {what} type is Localhost");
                 errors.push(FieldError::invalid(&at, file.clone(), words));
             }
+            (true, false) if field == "seccompProfile" => {
+                check::local_descending_path(errors, &at, text(file));
+            }
             _ => {}
         }
     }

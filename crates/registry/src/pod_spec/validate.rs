@@ -7,7 +7,7 @@ use apimachinery::names;
 use serde_json::{Value, json};
 
 use super::containers::{self, Pod};
-use super::{ephemeral, resources, scheduling, security, volumes};
+use super::{ephemeral, resize, resources, scheduling, security, volumes};
 use crate::check::{self, Errors};
 use crate::meta::validate_annotations;
 use crate::value::{is_empty, items, number, text, truth};
@@ -62,6 +62,7 @@ pub(crate) fn validate_pod_spec(errors: &mut Errors, path: &Path, spec: &Value, 
     }
     resources::validate_pod_resources(errors, &path.child("resources"), &spec["resources"]);
     validate_policies(errors, path, spec);
+    resize::validate_policies(errors, path, spec);
     validate_host_network_ports(errors, path, spec, whose);
     check::labels(errors, &path.child("nodeSelector"), &spec["nodeSelector"]);
     let context = &spec["securityContext"];
@@ -96,6 +97,13 @@ fn validate_policies(errors: &mut Errors, path: &Path, spec: &Value) {
     // Upstream reads a negative grace period as 1 second.
     if spec["terminationGracePeriodSeconds"].is_null() {
         errors.push(FieldError::required(&path.child("terminationGracePeriodSeconds"), ""));
+    }
+    if truth(&spec["hostPID"]) && truth(&spec["shareProcessNamespace"]) {
+        errors.push(FieldError::invalid(
+            &path.child("shareProcessNamespace"),
+            true,
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        ));
     }
     if spec["hostUsers"] == false {
         for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")]

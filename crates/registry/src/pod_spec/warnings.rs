@@ -58,10 +58,8 @@ fn pod_fields(found: &mut Vec<Path>, path: &Path, spec: &Value) {
             found.push(path.child(field));
         }
     }
-    for field in ["hostIPC", "hostPID", "setHostnameAsFQDN", "shareProcessNamespace"] {
-        if truth(&spec[field]) {
-            found.push(path.child(field));
-        }
+    if truth(&spec["setHostnameAsFQDN"]) {
+        found.push(path.child("setHostnameAsFQDN"));
     }
     if spec["hostUsers"] == false {
         found.push(path.child("hostUsers"));
@@ -75,15 +73,8 @@ fn pod_fields(found: &mut Vec<Path>, path: &Path, spec: &Value) {
 }
 
 fn container_fields(found: &mut Vec<Path>, path: &Path, container: &Value) {
-    for field in ["resizePolicy", "restartPolicyRules"] {
-        if !is_empty(&container[field]) {
-            found.push(path.child(field));
-        }
-    }
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if !container[probe]["grpc"].is_null() {
-            found.push(path.child(probe).child("grpc"));
-        }
+    if !is_empty(&container["restartPolicyRules"]) {
+        found.push(path.child("restartPolicyRules"));
     }
     for (i, mount) in items(&container["volumeMounts"]).iter().enumerate() {
         let at = path.child("volumeMounts").index(i);
@@ -105,8 +96,5 @@ fn security_fields(found: &mut Vec<Path>, path: &Path, context: &Value) {
     }
     if context["procMount"] == "Unmasked" {
         found.push(path.child("procMount"));
-    }
-    if context["seccompProfile"]["type"] == "Localhost" {
-        found.push(path.child("seccompProfile"));
     }
 }

@@ -8,6 +8,19 @@ use super::{Hierarchies, at};
 use crate::Resources;
 
 impl Hierarchies {
+    /// Writes `limits` to the group at `path`, in which processes run. Memory that is in use is not taken away: version
+    /// 1 refuses that itself, and version 2 would kill for it.
+    pub(crate) fn update(&self, path: &str, limits: &Resources) -> io::Result<()> {
+        if let Some(limit) = limits.memory_limit.and_then(|limit| u64::try_from(limit).ok()) {
+            let used = self.usage(path)?.memory_working_set;
+            if limit < used {
+                let why = format!("attempting to set a memory limit ({limit}) below what is in use ({used})");
+                return Err(io::Error::other(why));
+            }
+        }
+        self.apply(path, limits)
+    }
+
     /// Writes `limits` to the group at `path`.
     pub(crate) fn apply(&self, path: &str, limits: &Resources) -> io::Result<()> {
         if self.unified() {
@@ -31,13 +44,12 @@ impl Hierarchies {
         set("cpu", "cpu.shares", limits.cpu_shares.map(|v| v.to_string()))?;
         set("cpu", "cpu.cfs_period_us", limits.cpu_period.map(|v| v.to_string()))?;
         set("cpu", "cpu.cfs_quota_us", limits.cpu_quota.map(|v| v.to_string()))?;
-        set("memory", "memory.limit_in_bytes", limits.memory_limit.map(|v| v.to_string()))?;
         set("pids", "pids.max", limits.pids_limit.map(|v| v.to_string()))?;
-        // Memory and swap together: no swap, as containerd does. The file is there only with swap accounting.
-        if let (Some(limit), Some(dir)) = (limits.memory_limit, self.v1_dir("memory", path)) {
-            write_if_there(&dir.join("memory.memsw.limit_in_bytes"), &limit.to_string())?;
+        match (limits.memory_limit, self.v1_dir("memory", path)) {
+            (Some(limit), Some(dir)) => apply_v1_memory(&dir, limit),
+            (Some(_), None) => Err(io::Error::other("the memory cgroup is not mounted")),
+            (None, _) => Ok(()),
         }
-        Ok(())
     }
 
     /// How many processes of the group the kernel has killed for memory.
@@ -53,6 +65,16 @@ impl Hierarchies {
             .and_then(|count| count.trim().parse().ok())
             .unwrap_or(0)
     }
+}
+
+/// Memory, and memory and swap together: no swap, as containerd does. The second file is there only with swap
+/// accounting; the kernel refuses whatever would make it the lesser of the two.
+fn apply_v1_memory(dir: &Path, limit: i64) -> io::Result<()> {
+    let files = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"].map(|file| dir.join(file));
+    let Ok(both) = fs::read_to_string(&files[1]) else { return write(&files[0], &limit.to_string()) };
+    let grows = both.trim().parse::<i64>().is_ok_and(|both| limit > both);
+    let order = if grows { [&files[1], &files[0]] } else { [&files[0], &files[1]] };
+    order.into_iter().try_for_each(|file| write(file, &limit.to_string()))
 }
 
 fn apply_v2(dir: &Path, limits: &Resources) -> io::Result<()> {

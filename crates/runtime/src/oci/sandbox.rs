@@ -16,8 +16,8 @@ use crate::cgroup::Hierarchies;
 use crate::record::{self, ContainerRecord, SandboxRecord, container_dir};
 use crate::shim::protocol::{Reply, Request};
 use crate::{
-    AttachConfig, Attached, ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig,
-    RuntimeEvent, SandboxStatus,
+    AttachConfig, Attached, ContainerConfig, ContainerState, ContainerStatus, Error, ExecConfig, PodUsage,
+    Resources, RuntimeEvent, SandboxStatus,
 };
 
 /// How long a shim that has closed a connection may take to be dead, if that is why.
@@ -335,6 +335,54 @@ impl Sandbox {
         }
         self.ask(&Request::Remove { id: id.to_owned() }).await?;
         self.discard(id).await
+    }
+
+    /// Gives a container other limits, and remembers them.
+    pub(super) async fn update(
+        &self,
+        id: &str,
+        resources: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        self.known(id)?;
+        let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.container_cgroup(id));
+        let file = container_dir(&self.dir, id).join("container.json");
+        let Some(mut record) = lock(&self.containers).get(id).cloned() else { return self.known(id) };
+        record.config.update(&resources, annotations);
+        let doing = format!("resizing container {id}");
+        let record = blocking(move || {
+            let limits = &record.config.resources;
+            let done = hierarchies.update(&cgroup, limits).and_then(|()| record::write(&file, &record));
+            done.map(|()| record).map_err(|e| system(doing, e))
+        })
+        .await?;
+        lock(&self.containers).insert(id.to_owned(), record);
+        self.announce();
+        Ok(())
+    }
+
+    /// Gives the whole pod other limits.
+    pub(super) async fn update_all(&self, resources: Resources) -> Result<(), Error> {
+        let (hierarchies, cgroup) = (self.hierarchies.clone(), self.record.pod_cgroup());
+        let doing = format!("resizing pod {}", self.pod());
+        blocking(move || hierarchies.update(&cgroup, &resources).map_err(|e| system(doing, e))).await
+    }
+
+    /// What it and its running containers use.
+    pub(super) async fn usage(&self) -> Result<PodUsage, Error> {
+        let states = self.states().await?;
+        let running = states.into_iter().filter(|(_, s)| matches!(s, ContainerState::Running { .. }));
+        let cgroups: Vec<_> = running.map(|(id, _)| (self.record.container_cgroup(&id), id)).collect();
+        let (hierarchies, all) = (self.hierarchies.clone(), self.record.pod_cgroup());
+        let doing = format!("counting what pod {} uses", self.pod());
+        blocking(move || {
+            let pod = hierarchies.usage(&all).map_err(|e| system(doing, e))?;
+            // One that has ended since has no figures any more.
+            let each =
+                cgroups.into_iter().filter_map(|(path, id)| Some((id, hierarchies.usage(&path).ok()?)));
+            Ok(PodUsage { pod, containers: each.collect() })
+        })
+        .await
     }
 
     /// Runs a command in a container.

@@ -2,8 +2,8 @@
 //!
 //! Source: kubernetes design proposal `kubelet-cri-logging.md`; containerd `internal/cri/io/logger.go`.
 //!
-//! A file that is full is moved aside, to `<file>.1`, and a new one begun: what a container says takes at most two
-//! such files, however long it runs.
+//! A file that is full is moved aside, to `<file>.1`, that one to `<file>.2`, and so on, and a new one begun: what a
+//! container says takes at most [`FILES`] such files, however long it runs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,6 +18,9 @@ const LINE_LIMIT: usize = 16 << 10;
 
 /// How large a file may become, in bytes: the kubelet's default for `containerLogMaxSize`.
 const SIZE_LIMIT: u64 = 10 << 20;
+
+/// How many files there are at most: the kubelet's default for `containerLogMaxFiles`.
+const FILES: u32 = 5;
 
 /// How much is read from a pipe at once.
 const READ_SIZE: usize = 64 << 10;
@@ -115,15 +118,18 @@ impl Log {
 /// Puts a new file in the place of a full one. There is one at any time: a reader who hears that the old one has
 /// another name (IN_ATTRIB) finds the new one.
 fn begin_anew(path: &Path) -> io::Result<File> {
-    let (aside, fresh) = (moved_aside(path), beside(path, "new"));
-    for leftover in [&aside, &fresh] {
-        match std::fs::remove_file(leftover) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-    }
+    let there = |result: io::Result<()>| match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let (asides, fresh) = (moved_aside(path), beside(path, "new"));
+    there(std::fs::remove_file(&fresh))?;
     let file = open(&fresh)?;
-    std::fs::hard_link(path, &aside)?;
+    // The oldest goes, each other one takes the next place, and the first place is free.
+    for places in asides.windows(2).rev() {
+        there(std::fs::rename(&places[0], &places[1]))?;
+    }
+    std::fs::hard_link(path, &asides[0])?;
     std::fs::rename(&fresh, path)?;
     Ok(file)
 }
@@ -132,9 +138,9 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
-/// Where a log goes that is full. There is none before that; a later one takes its place.
-pub fn moved_aside(log: &Path) -> PathBuf {
-    beside(log, "1")
+/// Where a log goes when it is full, the youngest first. There are none before that.
+pub fn moved_aside(log: &Path) -> Vec<PathBuf> {
+    (1..FILES).map(|number| beside(log, &number.to_string())).collect()
 }
 
 /// `<path>.<more>`.
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_is_moved_aside_and_what_was_there_goes() {
+    fn full_files_are_moved_aside_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let text = |path: &Path| std::fs::read_to_string(path).unwrap();
@@ -239,16 +245,21 @@ mod tests {
         assert_eq!(text(&path), "one two three\n", "a line is never torn, however long");
         log.write(b"four\n");
         log.write(b"five\n");
-        assert_eq!(
-            (text(&moved_aside(&path)).as_str(), text(&path).as_str()),
-            ("one two three\n", "four\nfive\n")
-        );
+        let all = || -> Vec<String> {
+            let files = std::iter::once(path.clone()).chain(moved_aside(&path));
+            files.filter(|file| file.exists()).map(|file| text(&file)).collect()
+        };
+        assert_eq!(all(), ["four\nfive\n", "one two three\n"]);
         // Also by a shim that goes on with a file that it found.
         let mut log = Log::open(&path).unwrap();
         log.size_limit = 10;
         log.write(b"six\n");
-        assert_eq!((text(&moved_aside(&path)).as_str(), text(&path).as_str()), ("four\nfive\n", "six\n"));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert_eq!(all(), ["six\n", "four\nfive\n", "one two three\n"]);
+        for line in ["line seven\n", "line eight\n", "line nine\n"] {
+            log.write(line.as_bytes());
+        }
+        assert_eq!(all(), ["line nine\n", "line eight\n", "line seven\n", "six\n", "four\nfive\n"]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 5);
     }
 
     #[test]
@@ -259,10 +270,12 @@ mod tests {
         log.size_limit = 10;
         log.write(b"one two three\n");
         // A folder that is not empty is in the way.
-        std::fs::create_dir_all(moved_aside(&path).join("mine")).unwrap();
+        let place = &moved_aside(&path)[3];
+        std::fs::write(&moved_aside(&path)[2], "").unwrap();
+        std::fs::create_dir_all(place.join("mine")).unwrap();
         log.write(b"four\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one two three\nfour\n");
-        std::fs::remove_dir_all(moved_aside(&path)).unwrap();
+        std::fs::remove_dir_all(place).unwrap();
         log.write(b"five\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "five\n");
     }

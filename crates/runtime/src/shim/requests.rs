@@ -9,10 +9,13 @@ use nix::sys::signal::Signal;
 use super::container::{Container, Phase, pipes};
 use super::exec::Exec;
 use super::log::Log;
+use super::pause;
 use super::protocol::{Fault, Reply, Request};
 use super::server::Shim;
 use super::worker::{self, ExecWork, Place};
+use crate::Processes;
 use crate::record::container_dir;
+use crate::spec::Pids;
 
 /// What kind of container is to be made, as far as the shim needs to know.
 struct Kind {
@@ -82,11 +85,7 @@ impl Shim {
             }
             return Ok(Some(Reply::Done));
         }
-        let joins = kind.joins.as_deref().map(|target| {
-            let container = self.container(target)?;
-            container.pid().ok_or_else(|| container.wrong_state())
-        });
-        let joins = joins.transpose()?;
+        let pids = self.pids(kind.joins.as_deref())?;
         let dir = container_dir(&self.dir, &id);
         let cgroup = self.record.container_cgroup(&id);
         let mut log = Log::open(log_path)
@@ -99,7 +98,7 @@ impl Shim {
             cgroup: &cgroup,
             dir: &dir,
             hostname: &self.record.config.hostname,
-            joins,
+            pids,
         };
         let worker = worker::create(&place, theirs).map_err(|e| Fault::system("forking", e))?;
         let phase = Phase::Creating(worker, gate);
@@ -107,6 +106,31 @@ impl Shim {
         let container = Container { id: id.clone(), dir, cgroup, log, input, phase, waiting, removing };
         self.containers.insert(id, container);
         Ok(None)
+    }
+
+    /// Whose processes a new container sees: the pod says, or the container that it is to look at.
+    fn pids(&mut self, target: Option<&str>) -> Result<Pids, Fault> {
+        match (self.record.config.processes, target) {
+            (Processes::Host, _) => Ok(Pids::Host),
+            (Processes::Pod, _) => self.pause().map(Pids::Of),
+            (Processes::Container, None) => Ok(Pids::Own),
+            (Processes::Container, Some(target)) => {
+                let container = self.container(target)?;
+                container.pid().map(Pids::Of).ok_or_else(|| container.wrong_state())
+            }
+        }
+    }
+
+    /// The process that holds what the pod's containers share, made when it is first needed, and anew after its
+    /// end.
+    fn pause(&mut self) -> Result<i32, Fault> {
+        if let Some(pid) = self.pause.filter(|pid| !pause::is_ending(*pid)) {
+            return Ok(pid);
+        }
+        let pid =
+            pause::start().map_err(|e| Fault::system("making the process that the containers share", e))?;
+        self.pause = Some(pid);
+        Ok(pid)
     }
 
     fn start(&mut self, from: u64, id: &str) -> Result<Option<Reply>, Fault> {
@@ -177,7 +201,7 @@ impl Shim {
             cgroup: &cgroup,
             dir: &dir,
             hostname: &self.record.config.hostname,
-            joins: None,
+            pids: Pids::Own,
         };
         let work = ExecWork { argv, stdio: streams, tty, init };
         let worker = worker::exec(&place, work).map_err(|e| Fault::system("forking", e))?;

@@ -46,6 +46,8 @@ pub(super) struct Shim {
     /// Connections that wait for all to end.
     pub(super) stopping: Option<Vec<u64>>,
     early: Early,
+    /// The first process of what the pod's containers share, while there is one.
+    pub(super) pause: Option<i32>,
 }
 
 /// What poll(2) can tell.
@@ -80,6 +82,7 @@ impl Shim {
             taps: Taps::default(),
             stopping: None,
             early: Early::default(),
+            pause: None,
         }
     }
 
@@ -245,6 +248,11 @@ impl Shim {
     }
 
     fn reap(&mut self, pid: i32, exit: Exit) {
+        if self.pause == Some(pid) {
+            // The kernel has killed whatever shared its namespace.
+            self.pause = None;
+            return;
+        }
         if let Some(id) = self.containers.values().find(|c| c.pid() == Some(pid)).map(|c| c.id.clone()) {
             // The end may be heard of before the start; the answer to the start comes first.
             self.started(&id);

@@ -15,6 +15,7 @@ use nix::unistd;
 
 use super::protocol::Fault;
 use super::sys;
+use crate::SandboxConfig;
 use crate::cgroup::Hierarchies;
 use crate::record::{self, SandboxRecord};
 
@@ -74,7 +75,7 @@ pub(super) fn report(result: Result<(), &Fault>) -> io::Result<()> {
 /// A new process in a session and a cgroup of its own, that adopts what its children leave behind.
 fn detach(hierarchies: &Hierarchies, cgroup: &str) -> io::Result<()> {
     let group = hierarchies.open_v2(cgroup)?;
-    if matches!(sys::fork_into(group.as_ref().map(AsFd::as_fd))?, sys::Fork::Parent) {
+    if matches!(sys::fork_into(group.as_ref().map(AsFd::as_fd))?, sys::Fork::Parent(_)) {
         sys::exit_now(0);
     }
     unistd::setsid()?;
@@ -87,7 +88,10 @@ fn detach(hierarchies: &Hierarchies, cgroup: &str) -> io::Result<()> {
 
 fn enter_namespaces(record: &SandboxRecord) -> Result<(), Fault> {
     let config = &record.config;
-    let mut flags = CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    let mut flags = CloneFlags::CLONE_NEWUTS;
+    if !config.host_ipc {
+        flags |= CloneFlags::CLONE_NEWIPC;
+    }
     if !config.host_network {
         flags |= CloneFlags::CLONE_NEWNET;
     }
@@ -97,14 +101,14 @@ fn enter_namespaces(record: &SandboxRecord) -> Result<(), Fault> {
     if !config.host_network {
         bring_loopback_up().map_err(|e| Fault::system("bringing the loopback interface up", e))?;
     }
-    set_sysctls(&config.sysctls, config.host_network)
+    set_sysctls(&config.sysctls, config)
 }
 
 /// Sets kernel parameters of the pod's own namespaces; those of the machine are refused.
-fn set_sysctls(sysctls: &BTreeMap<String, String>, host_network: bool) -> Result<(), Fault> {
+fn set_sysctls(sysctls: &BTreeMap<String, String>, config: &SandboxConfig) -> Result<(), Fault> {
     for (name, value) in sysctls {
         let doing = || format!("setting the sysctl {name}");
-        if !is_namespaced(name, host_network) {
+        if !is_namespaced(name, config.host_network, config.host_ipc) {
             return Err(Fault::system(doing(), "it belongs to the machine and not to the pod"));
         }
         fs::write(sysctl_file(name), value).map_err(|e| Fault::system(doing(), e))?;
@@ -125,10 +129,11 @@ fn sysctl_file(name: &str) -> String {
 }
 
 /// Upstream's list: `pkg/kubelet/sysctl/namespace.go`.
-fn is_namespaced(name: &str, host_network: bool) -> bool {
+fn is_namespaced(name: &str, host_network: bool, host_ipc: bool) -> bool {
     let name = name.replace('/', ".");
     let ipc = ["kernel.sem", "kernel.shm", "kernel.msg", "fs.mqueue."];
-    ipc.iter().any(|prefix| name.starts_with(prefix)) || (name.starts_with("net.") && !host_network)
+    (ipc.iter().any(|prefix| name.starts_with(prefix)) && !host_ipc)
+        || (name.starts_with("net.") && !host_network)
 }
 
 /// One RTM_NEWLINK message that sets IFF_UP on interface 1, which is `lo` in every network namespace
@@ -178,8 +183,10 @@ mod tests {
 
     #[test]
     fn sysctls_of_the_machine_are_refused() {
-        assert!(is_namespaced("net.core.somaxconn", false) && is_namespaced("kernel.shmmax", true));
-        assert!(!is_namespaced("net.core.somaxconn", true));
-        assert!(!is_namespaced("vm.swappiness", false) && !is_namespaced("kernel.hostname", false));
+        let of_the_pod = |name| is_namespaced(name, false, false);
+        assert!(of_the_pod("net.core.somaxconn") && is_namespaced("kernel.shmmax", true, false));
+        assert!(!is_namespaced("net.core.somaxconn", true, false));
+        assert!(!is_namespaced("kernel.shmmax", false, true));
+        assert!(!of_the_pod("vm.swappiness") && !of_the_pod("kernel.hostname"));
     }
 }

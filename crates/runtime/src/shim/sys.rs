@@ -11,8 +11,8 @@ use seccompiler::BpfProgram;
 pub(super) enum Fork {
     /// In the new process.
     Child,
-    /// In the calling one.
-    Parent,
+    /// In the calling one: the new one's number.
+    Parent(i32),
 }
 
 /// `struct clone_args`, first version (64 bytes) plus set_tid and cgroup: clone(2).
@@ -39,7 +39,16 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 ///
 /// The caller must have one thread only; the shim never makes a second.
 pub(super) fn fork_into(group: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
-    let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+    fork(group, 0)
+}
+
+/// Forks the process; the new one is the first of a process namespace. The caller must have one thread only.
+pub(super) fn fork_first_process() -> io::Result<Fork> {
+    fork(None, libc::CLONE_NEWPID as u64)
+}
+
+fn fork(group: Option<BorrowedFd<'_>>, flags: u64) -> io::Result<Fork> {
+    let mut args = CloneArgs { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
     if let Some(group) = group {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(group.as_raw_fd().unsigned_abs());
@@ -49,7 +58,7 @@ pub(super) fn fork_into(group: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     match pid {
         0 => Ok(Fork::Child),
-        pid if pid > 0 => Ok(Fork::Parent),
+        pid if pid > 0 => Ok(Fork::Parent(i32::try_from(pid).map_err(io::Error::other)?)),
         _ => Err(io::Error::last_os_error()),
     }
 }
@@ -99,6 +108,23 @@ pub(super) fn reset_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// Lets the kernel clear away children that have ended: nobody waits for them.
+pub(super) fn ignore_children() {
+    // SAFETY: SIG_IGN is a valid disposition for SIGCHLD.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Gives up all that root may do, for good: the process becomes `id`, in no other group.
+pub(super) fn become_nobody(id: u32) -> io::Result<()> {
+    // SAFETY: none of these calls touches memory; an empty list of groups is not read.
+    let done = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(id, id, id) == 0
+            && libc::setresuid(id, id, id) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Installs a seccomp filter. Unlike `seccompiler::apply_filter` it does not set no_new_privs, and so needs

@@ -26,7 +26,7 @@ use super::protocol::{Fault, STDIO};
 use super::{rootfs, sys};
 use crate::cgroup::Hierarchies;
 use crate::record::{self, ContainerRecord};
-use crate::spec::{self, Host};
+use crate::spec::{self, Host, Pids};
 use crate::{ContainerConfig, seccomp};
 
 /// What a worker says at its end. A terminal's master side may come with it.
@@ -57,8 +57,8 @@ pub(super) struct Place<'a> {
     pub(super) dir: &'a Path,
     /// What HOSTNAME says.
     pub(super) hostname: &'a str,
-    /// A process whose process namespace a new container joins.
-    pub(super) joins: Option<i32>,
+    /// Whose processes a new container sees.
+    pub(super) pids: Pids,
 }
 
 /// The ends of a new container's descriptors that are its own.
@@ -113,7 +113,7 @@ fn run(
     )?;
     let group = place.hierarchies.open_v2(place.cgroup)?;
     match sys::fork_into(group.as_ref().map(AsFd::as_fd))? {
-        sys::Fork::Parent => Ok(Worker { outcome: ours }),
+        sys::Fork::Parent(_) => Ok(Worker { outcome: ours }),
         sys::Fork::Child => {
             keep.push(theirs.as_raw_fd());
             let done = sys::close_others(&keep)
@@ -180,7 +180,7 @@ fn write_spec(place: &Place<'_>, config: &ContainerConfig) -> Result<(), Fault> 
     let fault = |why: &dyn ToString| Fault::system("writing the container's specification", why.to_string());
     let mut devices = if config.security.privileged { host_devices() } else { Vec::new() };
     devices.extend(asked_devices(&config.devices).map_err(|e| fault(&e))?);
-    let host = Host { hierarchies: place.hierarchies, devices, joins: place.joins };
+    let host = Host { hierarchies: place.hierarchies, devices, pids: place.pids };
     let mut spec = spec::spec(config, place.cgroup, &host).map_err(|e| fault(&e))?;
     let home = rootfs::home(&place.dir.join("rootfs"), config.security.uid);
     if let Some(process) = spec.process_mut() {
@@ -262,12 +262,13 @@ fn launcher(
     controlling_terminal: bool,
 ) -> Result<Launcher, Fault> {
     let security = config.security.clone();
-    let filters = if security.seccomp_default && !security.privileged {
-        seccomp::default_profile(&security.capabilities)
-            .map_err(|e| Fault::system("confining the container", e))?
-    } else {
-        Vec::new()
+    let filters = match &security.seccomp_profile {
+        _ if security.privileged => Ok(Vec::new()),
+        Some(profile) => seccomp::profile(profile),
+        None if security.seccomp_default => seccomp::default_profile(&security.capabilities),
+        None => Ok(Vec::new()),
     };
+    let filters = filters.map_err(|e| Fault::system("confining the container", e))?;
     Ok(Launcher { security, filters, gate, status, controlling_terminal })
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::oci::{Oci, OciConfig};
-use runtime::{ContainerConfig, ContainerState, Resources, Runtime, SandboxConfig, Security};
+use runtime::{ContainerConfig, ContainerState, Processes, Resources, Runtime, SandboxConfig, Security};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -53,7 +53,7 @@ impl Machine {
         fs::copy("/bin/busybox", bin.join("busybox"))
             .expect("busybox is needed: apt-get install -y busybox-static");
         let applets = "sh cat echo sleep env id hostname ls touch mount mknod kill true false printf dd ps stat \
-                       head tail wc tty seq mkdir unshare nproc ip chmod test sync ln rm";
+                       head tail wc tty seq mkdir unshare nproc ip chmod test sync ln rm grep";
         for applet in applets.split_whitespace() {
             symlink("busybox", bin.join(applet)).unwrap();
         }
@@ -78,6 +78,8 @@ impl Machine {
             name: name.to_owned(),
             hostname: name.to_owned(),
             host_network: false,
+            host_ipc: false,
+            processes: Processes::Container,
             sysctls: BTreeMap::new(),
             cgroup_parent: format!("burstable/pod{name}-uid"),
             resources: Resources::default(),
@@ -108,6 +110,7 @@ impl Machine {
                 no_new_privileges: false,
                 read_only_root: false,
                 seccomp_default: true,
+                seccomp_profile: None,
             },
             resources: Resources::default(),
             log_path: self.path("logs").join(format!("{id}.log")),

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use volumes::Volumes;
 
 use super::{Running, Up, spread};
+use crate::figures::Figures;
 use crate::instance::Instance;
 use crate::node_link::NodeLink;
 
@@ -79,25 +80,41 @@ pub(super) async fn start(
     let clock = Clock::new(Timestamp::now);
     let informers = Informers::new(clients.of("system:kube-controller-manager"), clock.clone());
     group.spawn(Arc::clone(&informers).run(group.stop.clone().cancelled_owned()));
+    let mut here = None;
     if let Some(network) = network {
         let (network, informers) = (Arc::clone(network), Arc::clone(&informers));
         let node = start_node(up, instance, clients.clone(), informers, network, &node_name).await?;
         instance.remember_node_name(&node_name)?;
         link.connect(node.clone());
+        here = Some((node_name.clone(), node.clone()));
         group.spawn(node.run(group.stop.clone().cancelled_owned()));
     }
+    let figures: Arc<controllers::Figures> = Arc::default();
+    api.show_figures(Arc::new(Figures {
+        informers: Arc::clone(&informers),
+        controllers: Arc::clone(&figures),
+        dns: dns.as_ref().map(Dns::figures),
+        node: here,
+    }));
     // After the node: nobody is to plan on what the API was told of pods before stead ended.
-    start_controllers(clients.clone(), informers, node_name, clock, group);
+    start_controllers(clients.clone(), informers, node_name, (clock, figures), group);
     if let Some(dns) = dns {
         start_dns(dns, clients.of("system:serviceaccount:kube-system:coredns"), group);
     }
     Ok(())
 }
 
-fn start_controllers(clients: Clients, informers: Arc<Informers>, host: String, clock: Clock, group: &Group) {
+fn start_controllers(
+    clients: Clients,
+    informers: Arc<Informers>,
+    host: String,
+    (clock, figures): (Clock, Arc<controllers::Figures>),
+    group: &Group,
+) {
     let stop = group.stop.clone();
     group.spawn(async move {
-        controllers::run(planner::PLANNERS, &clients, informers, &host, clock, stop.cancelled()).await;
+        let all = planner::PLANNERS;
+        controllers::run(all, &clients, informers, &host, clock, &figures, stop.cancelled()).await;
     });
 }
 

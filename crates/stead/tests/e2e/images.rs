@@ -21,16 +21,30 @@ impl Drop for Registry {
     }
 }
 
+/// `stead:sesame`, as htpasswd writes it.
+const HTPASSWD: &str = "stead:$2y$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O\n";
+
 impl Registry {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One that wants a password.
+    fn with_password() -> Self {
+        Self::start_with("auth: {htpasswd: {realm: test, path: DIR/htpasswd}}\n")
+    }
+
+    fn start_with(auth: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let config = dir.path().join("config.yml");
         let data = dir.path().join("data");
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:0'}}\n",
-            data.display()
+             http: {{addr: '127.0.0.1:0'}}\n{}",
+            data.display(),
+            auth.replace("DIR", &dir.path().display().to_string())
         );
+        std::fs::write(dir.path().join("htpasswd"), HTPASSWD).expect("a file of passwords");
         std::fs::write(&config, text).expect("a configuration");
         let mut process = Command::new("docker-registry")
             .arg("serve")
@@ -202,4 +216,41 @@ fn an_image_imported_by_hand_is_found_by_those_that_wait() {
     stead.run("image rm private/app:1");
     assert!(!stead.run("image ls").contains("private/app"));
     assert_eq!(stead.shell("waits", "echo runs on"), "runs on\n");
+}
+
+#[test]
+fn a_private_image_is_pulled_with_the_pod_s_secrets() {
+    let registry = Registry::with_password();
+    let stead = Stead::start("images-private", &[]);
+    let image = format!("{}/library/busybox", registry.host);
+    stead.apply(&pod("nobody", &image, "Always"));
+    waiting(&stead, "nobody", "ErrImagePull");
+    let told = stead.event("pod/nobody", "Failed");
+    assert!(told.contains("asks for credentials"), "{told}");
+
+    let named = |name: &str| {
+        pod(name, &image, "Always")
+            .replace("spec: {", "spec: {imagePullSecrets: [{name: wrong}, {name: right}], ")
+    };
+    let secret = |name: &str, password: &str| {
+        let file =
+            serde_json::json!({"auths": {&registry.host: {"username": "stead", "password": password}}});
+        format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}}}, type: kubernetes.io/dockerconfigjson, \
+             stringData: {{.dockerconfigjson: '{file}'}}}}\n"
+        )
+    };
+    stead.apply(&named("early"));
+    let told = stead.event("pod/early", "FailedToRetrieveImagePullSecret");
+    let expected = "Unable to retrieve some image pull secrets (wrong, right); attempting to pull the image may not succeed.";
+    assert_eq!(told, expected);
+    // One after the other is tried.
+    stead.apply(&secret("wrong", "open"));
+    stead.apply(&secret("right", "sesame"));
+    stead.apply(&named("known"));
+    stead.wait("condition=Ready", "pod/known");
+    // A service account gives its pods what they do not name.
+    stead.run("patch serviceaccount default -p '{\"imagePullSecrets\":[{\"name\":\"right\"}]}'");
+    stead.apply(&pod("account", &image, "Always"));
+    stead.wait("condition=Ready", "pod/account");
 }

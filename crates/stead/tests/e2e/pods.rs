@@ -160,9 +160,12 @@ fn a_container_may_do_what_its_manifest_allows_and_no_more() {
     let refusal = stead.fails("exec plain -- mount -t tmpfs none /mnt");
     assert!(refusal.contains("ermi"), "{refusal}");
 
+    let uid = stead.field("pod nobody", ".metadata.uid");
     assert_eq!(
         stead.event("pod/nobody", "Failed"),
-        "Error: container main has runAsNonRoot and image will run as root: set securityContext.runAsUser"
+        format!(
+            "Error: container has runAsNonRoot and image will run as root (pod: \"nobody_default({uid})\", container: main)"
+        )
     );
     assert_eq!(state(&stead, "nobody", "state.waiting.reason"), "CreateContainerConfigError");
     assert_eq!(state(&stead, "nobody", "restartCount"), "0");

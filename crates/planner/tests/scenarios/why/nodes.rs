@@ -312,3 +312,30 @@ fn a_taint_by_hand_that_drives_pods_out_is_told_with_the_pods_that_stay_for_a_wh
       → to let it stay for longer, or for ever, give its template a toleration (spec.tolerations)
     "#);
 }
+
+#[test]
+fn a_pod_that_does_not_get_the_resources_it_asks_for_says_so_while_it_is_ready() {
+    let mut sim = after("set replicas=1\n ready web-0");
+    let mut told = |reason: &str, message: &str| {
+        sim.edit("Pod", "web-0", |pod| {
+            let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
+            conditions.retain(|c| c["type"] != "PodResizePending");
+            conditions.push(
+                json!({"type": "PodResizePending", "status": "True", "reason": reason, "message": message}),
+            );
+        });
+        why(&sim, "pod/web-0")
+    };
+    let message = "Node didn't have enough capacity: cpu, requested: 9000, capacity: 4000";
+    insta::assert_snapshot!(told("Infeasible", message), @r#"
+    pod/web-0 is Running and Ready, with the resources that it had before it was resized
+        Node didn't have enough capacity: cpu, requested: 9000, capacity: 4000
+      → lower the containers' resources.requests; the node has no more than that
+    "#);
+    let message = "Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000";
+    insta::assert_snapshot!(told("Deferred", message), @r#"
+    pod/web-0 is Running and Ready, with the resources that it had before it was resized
+        Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000
+      → it gets them when others let go of them: lower resources.requests of this pod or of others, or remove pods that are not needed
+    "#);
+}
