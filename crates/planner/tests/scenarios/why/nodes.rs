@@ -329,13 +329,13 @@ fn a_pod_that_does_not_get_the_resources_it_asks_for_says_so_while_it_is_ready()
     let message = "Node didn't have enough capacity: cpu, requested: 9000, capacity: 4000";
     insta::assert_snapshot!(told("Infeasible", message), @r#"
     pod/web-0 is Running and Ready, with the resources that it had before it was resized
-        Node didn't have enough capacity: cpu, requested: 9000, capacity: 4000
-      → lower the containers' resources.requests; the node has no more than that
+      Node didn't have enough capacity: cpu, requested: 9000, capacity: 4000
+    → lower the containers' resources.requests; the node has no more than that
     "#);
     let message = "Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000";
     insta::assert_snapshot!(told("Deferred", message), @r#"
     pod/web-0 is Running and Ready, with the resources that it had before it was resized
-        Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000
-      → it gets them when others let go of them: lower resources.requests of this pod or of others, or remove pods that are not needed
+      Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000
+    → it gets them when others let go of them: lower resources.requests of this pod or of others, or remove pods that are not needed
     "#);
 }
