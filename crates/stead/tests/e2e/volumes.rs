@@ -2,6 +2,7 @@
 
 mod growth;
 mod images;
+mod postgres;
 mod trash;
 
 use std::path::Path;
