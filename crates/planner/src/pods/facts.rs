@@ -107,6 +107,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
     fn pod(name: &str, labels: Value, status: Value) -> Pod {
         let pod = json!({"metadata": {"name": name, "labels": labels}, "status": status});
         serde_json::from_value(pod).unwrap()

@@ -129,6 +129,7 @@ mod tests {
     use super::*;
 
     /// The pods that a set with this selector keeps and those that it lets go, of `db-0` to `db-2`.
+    #[expect(clippy::needless_pass_by_value, reason = "json! literals read best as they are")]
     fn claimed(selector: Value) -> (Vec<i64>, Vec<String>) {
         let mut world = World::default();
         let set = json!({"metadata": {"name": "db", "namespace": "shop", "uid": "1"}, "spec": {"selector": selector, "template": {}}});
