@@ -12,7 +12,7 @@ const VOLUMES: &[&str] =
     &["configMap", "downwardAPI", "emptyDir", "hostPath", "persistentVolumeClaim", "projected", "secret"];
 
 /// The parts of projected volumes that stead's node makes.
-const PROJECTIONS: &[&str] = &["configMap", "downwardAPI", "secret"];
+const PROJECTIONS: &[&str] = &["configMap", "downwardAPI", "secret", "serviceAccountToken"];
 
 /// One sentence for each field of the spec that stead does not act on.
 pub(crate) fn pod_spec_warnings(path: &Path, spec: &Value) -> Vec<String> {
