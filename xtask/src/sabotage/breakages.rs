@@ -47,13 +47,13 @@ pub(super) const BREAKAGES: &[Breakage] = &[
         edits: &[
             edit(
                 "stateful_set/mod.rs",
-                "members.iter().map(Replica::of)",
-                "members.iter().filter(|member| !member.is_terminating).map(Replica::of)",
+                "members.iter().map(of_pod)",
+                "members.iter().filter(|member| !member.is_terminating).map(of_pod)",
             ),
             edit(
                 "stateful_set/scale.rs",
-                "view.snapshot.foreign_holder(pod_name) {",
-                "view.snapshot.foreign_holder(pod_name).filter(|pod| !is_terminating(&pod.metadata)) {",
+                "view.snapshot.foreign_holder(&pod_name) {",
+                "view.snapshot.foreign_holder(&pod_name).filter(|pod| !is_terminating(&pod.metadata)) {",
             ),
         ],
     },
@@ -114,7 +114,7 @@ pub(super) const BREAKAGES: &[Breakage] = &[
         edits: &[edit(
             "stateful_set/rolling_update.rs",
             "!view.is_ordered() || stuck(pod, view.now).is_some()",
-            "!view.is_ordered() || (stuck(pod, view.now).is_some() && is_terminal(pod))",
+            "!view.is_ordered() || (stuck(pod, view.now).is_some() && crate::pods::is_terminal(pod))",
         )],
     },
     Breakage {
